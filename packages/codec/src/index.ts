@@ -1,1 +1,16 @@
-export {};
+export { CodecError } from './errors.ts';
+export type { CodecErrorCode } from './errors.ts';
+export { DEFAULT_LIMITS, MAX_SLICES, MAX_TABLES_BYTES } from './limits.ts';
+export type { Limits } from './limits.ts';
+export { parseTables, serialiseTables } from './tables.ts';
+export type { CodecTables } from './tables.ts';
+export { codecId } from './codec-id.ts';
+export { loadCodec } from './codec.ts';
+export type { Codec } from './codec.ts';
+export { quantise } from './quantise.ts';
+export { HEADER_BYTES, LATER_HEADER_BYTES, readHeader } from './header.ts';
+export type { Header } from './header.ts';
+export { decodeBitstream, encodeBitstream } from './bitstream.ts';
+export type { DecodedBitstream, EncodeOptions, Shape } from './bitstream.ts';
+export { readRac, writeRac } from './rac-file.ts';
+export { bitsPerChannel, estimateBits } from './estimate.ts';

@@ -1,1 +1,13 @@
-export {};
+export {
+  evaluatePoints,
+  evaluateUnsplit,
+  type ByteSplit,
+  type Evaluation,
+  type PointEvaluation,
+  type Progress,
+} from './evaluate.ts';
+export { encodeJpeg, jpegNearest, type JpegPhoto } from './jpeg.ts';
+export { listImageFolder, samplePhotos, type LabelledPhoto } from './photos.ts';
+export { mean, quantile, topClasses } from './ranking.ts';
+export { loadUnsplit, type UnsplitNetwork } from './unsplit.ts';
+export { startWireMeter, type WireMeter } from './wire-meter.ts';

@@ -47,6 +47,21 @@ class Encoder(nn.Module):
         # with no block there is one GELU, so that patch and projection are not one linear map
         return self.project[str(n)](F.gelu(x) if n == 0 else x)
 
+    @torch.no_grad()
+    def whiten(self, x: torch.Tensor) -> None:
+        """Starts the patch convolution at the principal components of the photos x (B, 3, H, W), unit variance.
+
+        Random filters answer mostly to brightness, and learning the fine detail from there takes most
+        of a short training run.
+        """
+        patches = F.unfold(x, 8, stride=8).transpose(1, 2).flatten(0, 1)  # (B h w, 192)
+        mean = patches.mean(0)
+        variance, components = torch.linalg.eigh(torch.cov(patches.T))  # ascending
+        width = self.patch.out_channels
+        filters = components.T.flip(0)[:width] / variance.flip(0)[:width, None].add(1e-5).sqrt()
+        self.patch.weight.copy_(filters.reshape(self.patch.weight.shape))
+        self.patch.bias.copy_(-filters @ mean)
+
     def macs(self, height: int, width: int, n: int) -> int:
         """Multiply-accumulates of one image of height x width px at depth n."""
         convs = [self.patch, self.project[str(n)]]

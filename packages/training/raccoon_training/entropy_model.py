@@ -6,6 +6,7 @@ monotone. Everything here is in units of quantisation steps, that is after the g
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ class FactorizedDensity(nn.Module):
         widths = (1, *filters, 1)
         scale = init_scale ** (1 / (len(widths) - 1))
         self.matrices, self.biases, self.gates = nn.ParameterList(), nn.ParameterList(), nn.ParameterList()
-        for i, (w_in, w_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (w_in, w_out) in enumerate(pairwise(widths)):
             start = math.log(math.expm1(1 / scale / w_out))
             self.matrices.append(torch.full((points, channels, w_out, w_in), start))
             self.biases.append(torch.rand(points, channels, w_out, 1) - 0.5)

@@ -54,16 +54,22 @@ class SplitModel(nn.Module):
         self.register_buffer("step_median", torch.zeros(points, channels))
 
     @torch.no_grad()
-    def calibrate(self, x: torch.Tensor) -> None:
-        """Starts every latent channel at mean 0 and deviation 1 on the photos x (B, 3, H, W).
+    def calibrate(self, x: torch.Tensor, features: torch.Tensor) -> None:
+        """Starts from photos x (B, 3, H, W) and their features (B, F, h, w), everything at deviation 1.
+
+        Whitened patches, every latent channel and every output of the decoder normalised.
 
         A latent far below one quantisation step drowns in the noise and training collapses.
         """
+        self.encoder.whiten(x)
         for n in self.config.stops:
             latent, project = self.encoder(x, n), self.encoder.project[str(n)]
             deviation, mean = torch.std_mean(latent, (0, 2, 3))
             project.weight /= deviation[:, None, None, None]
             project.bias.copy_((project.bias - mean) / deviation)
+        deviation, mean = torch.std_mean(features, (0, 2, 3))
+        self.decoder.mean.copy_(mean[:, None, None])
+        self.decoder.deviation.copy_(deviation[:, None, None])
 
     def refresh_median(self) -> None:
         """Takes the densities' present medians as the centres of rounding, in steps (P, C)."""

@@ -1,1 +1,16 @@
-export {};
+export { errorTable, isErrorCode, TransportError } from './errors.ts';
+export type { ErrorRow, TransportErrorCode, TransportErrorOptions } from './errors.ts';
+export { errorResponse } from './messages.ts';
+export type {
+  BundleInfo,
+  ClassScore,
+  Hello,
+  InferError,
+  InferRequest,
+  InferResponse,
+  Result,
+  Welcome,
+} from './messages.ts';
+export { chooseProtocol, defaultLimits, PROTOCOL_VERSION } from './protocol.ts';
+export type { Limits } from './protocol.ts';
+export type { CallOptions, InferContext, InferenceService, InferStream, Transport } from './transport.ts';

@@ -1,0 +1,23 @@
+/** One code per way a bundle can be wrong. */
+export type BundleErrorCode =
+  | 'not-found'
+  | 'manifest-syntax'
+  | 'manifest-version'
+  | 'manifest-schema'
+  | 'file-missing'
+  | 'file-size'
+  | 'file-hash'
+  | 'tables'
+  | 'codec-id'
+  | 'unknown-point';
+
+/** A bundle that cannot be used; `code` says why, the message names the file and the remedy. */
+export class BundleError extends Error {
+  readonly code: BundleErrorCode;
+
+  constructor(code: BundleErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'BundleError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,1 @@
+export { findBundle, folderSource, listBundles, openBundle, searchFolders } from './folder.ts';

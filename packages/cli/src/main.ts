@@ -1,0 +1,48 @@
+import { Command } from 'commander';
+import packageJson from '../package.json' with { type: 'json' };
+import { bundleCommand } from './commands/bundle.ts';
+import { cloudCommand } from './commands/cloud.ts';
+import { decodeCommand } from './commands/decode.ts';
+import { demoCommand } from './commands/demo.ts';
+import { edgeCommand } from './commands/edge.ts';
+import { encodeCommand } from './commands/encode.ts';
+import { evalCommand } from './commands/eval.ts';
+import { inspectCommand } from './commands/inspect.ts';
+import { report } from './failure.ts';
+
+const program: Command = new Command('raccoon')
+  .description('One neural network on two machines: a learned encoder at the edge, the rest in the cloud.')
+  .version(packageJson.version)
+  .showHelpAfterError('(raccoon --help shows the commands)')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  raccoon demo                                   everything on this machine, with sample photos
+  raccoon cloud --listen 0.0.0.0:50051           on the big machine
+  raccoon edge photos/ --cloud big-machine:50051 on the small one`,
+  );
+for (const command of [
+  demoCommand,
+  cloudCommand,
+  edgeCommand,
+  encodeCommand,
+  decodeCommand,
+  inspectCommand,
+  evalCommand,
+  bundleCommand,
+]) {
+  program.addCommand(command());
+}
+
+// Whoever reads our output may stop: `raccoon inspect file | head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  report(error);
+}

@@ -1,0 +1,264 @@
+"""Writes a trained run as a bundle and checks it against ONNX Runtime. `--help` has examples."""
+
+import argparse
+import hashlib
+import json
+import secrets
+import shutil
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+from tqdm import tqdm
+
+from .encoder import Encoder
+from .images import SIZE, load_photos, normalise
+from .mobilenet import MobileNetV2, load_mobilenet
+from .model import SplitConfig, SplitModel
+from .reference_coder import codec_id, write_tables
+from .tables import build_tables, pool_tables
+
+FORMAT_VERSION = 0
+
+
+class EncoderGraph(nn.Module):
+    """tensor (1, 3, H, W) -> latent (1, C, h, w) at one depth."""
+
+    def __init__(self, encoder: Encoder, n: int):
+        super().__init__()
+        self.encoder, self.n = encoder, n
+
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.encoder(tensor, self.n)
+
+
+class DecoderGraph(nn.Module):
+    """symbols (B, C, h, w) int16 and point (B) int64 -> features (B, F, h, w)."""
+
+    def __init__(self, model: SplitModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, symbols: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        return self.model.decoder(self.model.dequantise(symbols.float(), point))
+
+
+class ClassifierGraph(nn.Module):
+    """features (B, F, h, w) -> logits (B, K)."""
+
+    def __init__(self, network: MobileNetV2):
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.network.tail(features)[0]
+
+
+class StemGraph(nn.Module):
+    """tensor (B, 3, H, W) -> features (B, F, h, w): the part that the split replaces."""
+
+    def __init__(self, network: MobileNetV2):
+        super().__init__()
+        self.network = network
+
+    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
+        return self.network.stem(tensor)
+
+
+def store_float16(graph: onnx.GraphProto) -> None:
+    """Stores weights as float16 behind one cast to float32, which the runtime folds at load.
+
+    Exact, because `round_weights` has already rounded the weights that are written here.
+    """
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < 16:
+            continue
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        if not np.array_equal(values.astype(np.float16).astype(np.float32), values):
+            continue  # gains and medians stay float32
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.f16"))
+        casts.append(helper.make_node("Cast", [f"{name}.f16"], [name], to=TensorProto.FLOAT))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend(casts + nodes)
+
+
+def round_weights(*modules: nn.Module) -> None:
+    """Rounds every parameter to float16, so that what is stored is what is checked."""
+    for module in modules:
+        for parameter in module.parameters():
+            parameter.data = parameter.data.half().float()
+
+
+def write_graph(module: nn.Module, path: Path, inputs: dict[str, torch.Tensor], output: str, batched: bool) -> None:
+    """Exports `module` as ONNX with named tensors, a free batch dimension if `batched`."""
+    names = [*inputs, output]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(), tuple(inputs.values()), str(path), input_names=list(inputs), output_names=[output],
+            dynamic_axes={name: {0: "batch"} for name in names} if batched else None, opset_version=17, dynamo=False,
+        )  # fmt: skip
+    model = onnx.load(path)
+    store_float16(model.graph)
+    model.producer_name, model.producer_version = "raccoon", ""
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def run_graph(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)[0]
+
+
+def check_graph(path: Path, module: nn.Module, inputs: dict[str, torch.Tensor]) -> None:
+    """The written file computes what the module computes, or the export fails."""
+    with torch.no_grad():
+        expected = module(*inputs.values()).numpy()
+    actual = run_graph(path, {name: value.numpy() for name, value in inputs.items()})
+    error = float(np.abs(actual - expected).max() / (np.abs(expected).max() + 1e-9))
+    if not error < 1e-4:
+        raise RuntimeError(f"{path.name} differs from the trained model by {error:.2e} of its range; not exported")
+
+
+def graph_macs(path: Path, batch: int = 1) -> int:
+    """Multiply-accumulates of the convolutions and matrix products of an ONNX graph, for one image."""
+    model = onnx.shape_inference.infer_shapes(onnx.load(path), data_prop=True)
+    graph = model.graph
+    shapes = {t.name.removesuffix(".f16"): list(t.dims) for t in graph.initializer}
+    for value in [*graph.value_info, *graph.input, *graph.output]:
+        dims = [d.dim_value or batch for d in value.type.tensor_type.shape.dim]
+        shapes.setdefault(value.name, dims)
+    total = 0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            _, _, h, w = shapes[node.output[0]]
+            total += h * w * int(np.prod(shapes[node.input[1]]))
+        elif node.op_type in ("Gemm", "MatMul"):
+            total += int(np.prod(shapes[node.input[1]]))
+    return total
+
+
+@torch.no_grad()
+def expected_bpp(model: SplitModel, pixels: torch.Tensor) -> list[float]:
+    """Mean bits per pixel of the entropy model on photos (M, 3, H, W), per operating point."""
+    tensor = normalise(pixels)
+    means = []
+    for point, (n, _) in enumerate(tqdm(model.config.points(), desc="rates", unit="point")):
+        index = torch.full((len(tensor),), point)
+        steps = model.encoder(tensor, n) * model.log_gain[point].exp()[None, :, None, None]
+        centre = model.step_median[point][None, :, None, None]
+        rounded = torch.round(steps - centre) + centre
+        bits = -model.density.likelihood(rounded.flatten(2), index).log2().sum()
+        means.append(float(bits) / tensor.shape[0] / (SIZE * SIZE))
+    return means
+
+
+def export(args: argparse.Namespace) -> Path:
+    """Writes the bundle of the run `args.run` to `args.out`; returns the folder."""
+    saved = torch.load(args.run / "last.pt", map_location="cpu", weights_only=True)
+    config = SplitConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved["config"].items()})
+    model = SplitModel(config)
+    model.load_state_dict(saved["model"])
+    model.eval().requires_grad_(False)
+    network = load_mobilenet(args.weights)
+    round_weights(model.encoder, model.decoder)
+    model.refresh_median()
+
+    # A folder beside the target, swapped in at the end: nobody ever sees half a bundle.
+    out = args.out.with_name(f".{args.out.name}.new")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+
+    gain, median = (t.float().numpy() for t in model.gains())
+    pool, index = pool_tables(build_tables(model.density, model.step_median))
+    tables = write_tables(gain, median, index.reshape(gain.shape), pool)
+    (out / "tables.bin").write_bytes(tables)
+    # One id per training run: encoders adapted from it later inherit it.
+    latent_space = args.latent_space_id or secrets.token_hex(16)
+
+    image = torch.linspace(-1, 1, 2 * 3 * SIZE * SIZE).reshape(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        latent = model.encoder(image, config.stops[-1])
+        features = network.stem(image)
+    channels, h, w = latent.shape[1:]
+    symbols = torch.randint(-3, 4, latent.shape, generator=torch.Generator().manual_seed(1)).short()
+    points = torch.tensor([0, len(config.points()) - 1])
+    graphs = {
+        **{f"encoder-n{n}.onnx": (EncoderGraph(model.encoder, n), {"tensor": image[:1]}, "latent", False)
+           for n in config.stops},
+        "decoder.onnx": (DecoderGraph(model), {"symbols": symbols, "point": points}, "features", True),
+        "classifier.onnx": (ClassifierGraph(network), {"features": features}, "logits", True),
+        "stem.onnx": (StemGraph(network), {"tensor": image}, "features", True),
+    }  # fmt: skip
+    macs = {}
+    for name, (module, inputs, output, batched) in graphs.items():
+        write_graph(module, out / name, inputs, output, batched)
+        check_graph(out / name, module, inputs)
+        macs[name] = graph_macs(out / name)
+        print(f"{name}: {macs[name] / 1e6:.1f} MMAC, {(out / name).stat().st_size / 1e6:.2f} MB, matches the model")
+
+    pixels, _ = load_photos(args.data, "train", 128)
+    bpp = expected_bpp(model, pixels)
+    classes = json.loads(args.classes.read_text())
+    encoders = {n: f"encoder-n{n}.onnx" for n in config.stops}
+    files = sorted(p for p in out.iterdir() if p.is_file())
+    manifest = {
+        "format": "raccoon-bundle",
+        "formatVersion": FORMAT_VERSION,
+        "name": args.out.name,
+        "version": args.version,
+        "licence": "Apache-2.0",
+        "description": args.description,
+        "provenance": {
+            "classifier": "MobileNetV2 1.0 224, float form of tf2_mobilenet_v2_1.0_224_ptq.tflite of "
+            "google-coral/test_data (Apache-2.0); encoder and decoder trained by Raccoon, label-free",
+            "training": {"photos": saved["photos"], "data": args.data.name, "config": config.json()},
+        },
+        "latentSpaceId": latent_space,
+        "codecs": [{"id": codec_id(tables, latent_space), "tables": "tables.bin"}],
+        "input": {
+            "width": SIZE, "height": SIZE, "shortSide": 256, "filter": "bilinear-antialias",
+            "mean": [127.5] * 3, "std": [127.5] * 3,
+        },
+        "latent": {"channels": channels, "height": h, "width": w},
+        "features": {"channels": features.shape[1], "height": features.shape[2], "width": features.shape[3]},
+        "points": [
+            {"n": n, "q": q, "encoder": encoders[n], "edgeMacs": macs[encoders[n]], "expectedBpp": round(bpp[p], 4)}
+            for p, (n, q) in enumerate(config.points())
+        ],
+        # the deepest encoder at a middle rate
+        "defaultPoint": len(config.points()) - 1 - len(config.rate_weights) // 2,
+        "decoder": {"file": "decoder.onnx", "macs": macs["decoder.onnx"]},
+        "classifier": {"file": "classifier.onnx", "macs": macs["classifier.onnx"]},
+        "stem": {"file": "stem.onnx", "macs": macs["stem.onnx"]},
+        "classes": [{"wnid": c["wnid"], "name": c["name"]} for c in classes],
+        "files": {
+            p.name: {"bytes": p.stat().st_size, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in files
+        },
+    }  # fmt: skip
+    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    shutil.rmtree(args.out, ignore_errors=True)
+    out.rename(args.out)
+    total = sum(p.stat().st_size for p in args.out.iterdir())
+    print(f"{args.out}: {total / 1e6:.2f} MB, {len(config.points())} operating points")
+    return args.out
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="folder of a training run (last.pt)")
+    parser.add_argument("--weights", type=Path, required=True, help="mobilenet_v2_imagenet1k.safetensors")
+    parser.add_argument("--data", type=Path, required=True, help="photos for the expected rates")
+    parser.add_argument("--classes", type=Path, required=True, help="JSON list of {wnid, name}, 1000 classes")
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder to write; its name is the bundle's")
+    parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--description", default="1,000 classes, label-free split of MobileNetV2 after features.6")
+    parser.add_argument("--latent-space-id", help="32 hex characters to inherit; a new training run gets its own")

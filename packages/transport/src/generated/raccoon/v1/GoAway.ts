@@ -1,0 +1,10 @@
+// Original file: raccoon/v1/raccoon.proto
+
+
+export interface GoAwayInput {
+  'reason'?: (string);
+}
+
+export interface GoAwayOutput {
+  'reason': (string);
+}

@@ -1,0 +1,16 @@
+// Original file: raccoon/v1/raccoon.proto
+
+
+export interface HelloInput {
+  'protocolMin'?: (number);
+  'protocolMax'?: (number);
+  'codecIds'?: (Buffer | Uint8Array | string)[];
+  'client'?: (string);
+}
+
+export interface HelloOutput {
+  'protocolMin': (number);
+  'protocolMax': (number);
+  'codecIds': (Buffer)[];
+  'client': (string);
+}

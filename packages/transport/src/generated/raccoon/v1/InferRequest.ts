@@ -1,0 +1,22 @@
+// Original file: raccoon/v1/raccoon.proto
+
+
+export interface InferRequestInput {
+  'id'?: (number);
+  'payload'?: (Buffer | Uint8Array | string);
+  'timeoutMs'?: (number);
+  'topK'?: (number);
+  'wantLogits'?: (boolean);
+  'sliceIndex'?: (number);
+  'moreSlices'?: (boolean);
+}
+
+export interface InferRequestOutput {
+  'id': (number);
+  'payload': (Buffer);
+  'timeoutMs': (number);
+  'topK': (number);
+  'wantLogits': (boolean);
+  'sliceIndex': (number);
+  'moreSlices': (boolean);
+}

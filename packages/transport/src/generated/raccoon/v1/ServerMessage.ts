@@ -1,0 +1,19 @@
+// Original file: raccoon/v1/raccoon.proto
+
+import type { InferResponseInput as _raccoon_v1_InferResponseInput, InferResponseOutput as _raccoon_v1_InferResponseOutput } from '../../raccoon/v1/InferResponse.ts';
+import type { WelcomeInput as _raccoon_v1_WelcomeInput, WelcomeOutput as _raccoon_v1_WelcomeOutput } from '../../raccoon/v1/Welcome.ts';
+import type { GoAwayInput as _raccoon_v1_GoAwayInput, GoAwayOutput as _raccoon_v1_GoAwayOutput } from '../../raccoon/v1/GoAway.ts';
+
+export interface ServerMessageInput {
+  'response'?: (_raccoon_v1_InferResponseInput | null);
+  'welcome'?: (_raccoon_v1_WelcomeInput | null);
+  'goAway'?: (_raccoon_v1_GoAwayInput | null);
+  'kind'?: "response"|"welcome"|"goAway";
+}
+
+export interface ServerMessageOutput {
+  'response'?: (_raccoon_v1_InferResponseOutput | null);
+  'welcome'?: (_raccoon_v1_WelcomeOutput | null);
+  'goAway'?: (_raccoon_v1_GoAwayOutput | null);
+  'kind'?: "response"|"welcome"|"goAway";
+}

@@ -1,0 +1,57 @@
+import type { BundleInfo, Hello, InferRequest, InferResponse, Welcome } from './messages.ts';
+
+/** The client's side. Every method fails with a TransportError and nothing else. */
+export interface Transport {
+  /** Opens a stream and waits for the Welcome. `signal` ends the stream, at any time. */
+  openStream(hello: Hello, options?: CallOptions): Promise<InferStream>;
+  /** One image without a stream. A failure of the request is in the response; of the link, a rejection. */
+  inferOnce(request: InferRequest, options?: CallOptions): Promise<InferResponse>;
+  /** Without a name: the bundle that the cloud serves. */
+  getBundle(name?: string): Promise<BundleInfo>;
+  /** A file of a bundle from byte `offset` on, in chunks. */
+  fetchFile(bundle: string, file: string, offset?: number): AsyncIterable<Uint8Array>;
+  /** Ends the link; what is under way fails with 'cancelled'. */
+  close(): Promise<void>;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+}
+
+/** A stream of requests, answered out of order. */
+export interface InferStream {
+  readonly welcome: Welcome;
+  /**
+   * Resolves when the transport takes more: back-pressure. Waits while `welcome.maxInFlight` requests have no answer.
+   * A request too large for the cloud is answered here, without a byte on the wire.
+   */
+  send(request: InferRequest): Promise<void>;
+  /** The request is still answered: with 'cancelled', or as usual when that was faster. */
+  cancel(id: number): void;
+  /**
+   * One for each request, for one reader. Ends after `end()` and the last answer. Throws TransportError when the link
+   * breaks, 'draining' when the cloud left in good order; answers that came before are delivered first.
+   */
+  readonly responses: AsyncIterable<InferResponse>;
+  /** No more requests. */
+  end(): void;
+}
+
+/** The server's side; the cloud package implements it. */
+export interface InferenceService {
+  /** Limits in the Welcome are the server's: what a service writes there is replaced. @throws TransportError */
+  hello(hello: Hello): Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes'>;
+  /** Never rejects: errors are in the response. Payloads are within the limits. */
+  infer(request: InferRequest, context: InferContext): Promise<InferResponse>;
+  /** An empty name: the bundle that is served. @throws TransportError 'not-found' */
+  getBundle(name: string): BundleInfo | Promise<BundleInfo>;
+  /** Chunks of any size. @throws TransportError 'not-found' */
+  fetchFile(bundle: string, file: string, offset: number): AsyncIterable<Uint8Array>;
+}
+
+export interface InferContext {
+  /** Aborted when the client cancels or is gone: nobody needs the answer. */
+  readonly signal: AbortSignal;
+  /** The client's address, for the log. */
+  readonly peer: string;
+}
