@@ -44,13 +44,16 @@ export function installPackages() {
   }
   once('node_modules/.raccoon-setup', ['package-lock.json'], () => {
     console.log('Installing npm packages (once) ...');
-    if (!run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])) {
-      fail('npm ci failed: see above; is the npm registry reachable?');
+    // Not `npm ci`: it refuses a lock file that was written where the other platforms' optional binaries could
+    // not be looked up. This installs the locked versions, and for the rest what package.json says.
+    if (!run('npm', ['install', '--no-save', '--loglevel=error'])) {
+      fail('npm install failed: see above; is the npm registry reachable?');
     }
   });
 }
 
 export function build() {
+  console.log('Building ...');
   if (!run('npx', ['nx', 'run-many', '-t', 'build', '--outputStyle=static'], { stdio: 'pipe' })) {
     run('npm', ['run', 'build']); // once more, for its messages
     fail('the build failed: see above');

@@ -62,7 +62,9 @@ async function readCodec(
     throw new BundleError('codec-id', `${origin}: ${file} makes codec ${codec.id}, the manifest says ${id}`);
   }
   const { points, channels } = codec.tables;
-  if (channels !== manifest.latent.channels || points > manifest.points.length) {
+  // an older codec, still accepted, may have fewer points; the one that edges write with has all
+  const missing = id === manifest.codecs[0]!.id && points < manifest.points.length;
+  if (channels !== manifest.latent.channels || points > manifest.points.length || missing) {
     throw new BundleError(
       'tables',
       `${origin}: ${file} has ${points} points x ${channels} channels, ` +

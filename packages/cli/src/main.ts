@@ -13,7 +13,13 @@ import { report } from './failure.ts';
 const program: Command = new Command('raccoon')
   .description('One neural network on two machines: a learned encoder at the edge, the rest in the cloud.')
   .version(packageJson.version)
-  .showHelpAfterError('(raccoon --help shows the commands)')
+  .configureOutput({
+    // commander says "error: ..." and may suggest something on a second line
+    outputError: (text, write) =>
+      write(
+        `raccoon: ${text.replace(/^error: |\.?\s*$/g, '').replaceAll('\n', ' ')}; --help shows what there is\n`,
+      ),
+  })
   .addHelpText(
     'after',
     `
@@ -32,7 +38,13 @@ for (const command of [
   evalCommand,
   bundleCommand,
 ]) {
-  program.addCommand(command());
+  program.addCommand(withSettings(command()));
+}
+
+/** A command and those under it, with the program's settings, which `addCommand` does not pass on. */
+function withSettings(command: Command): Command {
+  command.copyInheritedSettings(program).commands.forEach(withSettings);
+  return command;
 }
 
 // Whoever reads our output may stop: `raccoon inspect file | head`.

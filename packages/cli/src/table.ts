@@ -1,7 +1,7 @@
 import Table from 'cli-table3';
 
-/** A plain table: the first column left, the others right. */
-export function table(head: string[], rows: string[][]): string {
+/** A plain table: the first `left` columns flush left, the numbers after them flush right. */
+export function table(head: string[], rows: string[][], left = 1): string {
   const plain = Object.fromEntries(
     ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right']
       .concat(['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid'])
@@ -11,7 +11,7 @@ export function table(head: string[], rows: string[][]): string {
     head,
     chars: { ...plain, middle: '  ' },
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-    colAligns: head.map((_, i) => (i === 0 ? 'left' : 'right')),
+    colAligns: head.map((_, i) => (i < left ? 'left' : 'right')),
   });
   grid.push(...rows);
   return grid.toString();

@@ -19,6 +19,8 @@ import type { BatchOutcome } from './worker-pool.ts';
 
 const DEFAULT_TOP_K = 5;
 const FILE_CHUNK_BYTES = 64 * 1024;
+/** Timers take no more, ms: 24 days; a client may say 49. */
+const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
 /** What the service needs of the workers. */
 export interface BatchRunner {
@@ -95,7 +97,10 @@ export class CloudService implements InferenceService {
       const { timeoutMs } = request;
       // on a timer, so that the client hears it also while a long batch runs
       const timer = timeoutMs
-        ? setTimeout(() => fail('deadline', `not done within ${timeoutMs} ms`), timeoutMs)
+        ? setTimeout(
+            () => fail('deadline', `not done within ${timeoutMs} ms`),
+            Math.min(timeoutMs, MAX_TIMEOUT_MS),
+          )
         : undefined;
       if (context.signal.aborted) onAbort();
 

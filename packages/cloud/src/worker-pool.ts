@@ -23,38 +23,52 @@ interface Slot {
 // by the package's own name, so that it is the compiled file also when the rest runs from source
 const workerFile = createRequire(import.meta.url).resolve('@raccoon/cloud/worker');
 
-/** A worker that dies is replaced; this many deaths in a row before any batch succeeds end the pool. */
-const MAX_FAILED_STARTS = 3;
+/** A worker that dies is replaced; after this many deaths in a row without a batch that succeeded, no more. */
+const MAX_DEATHS = 3;
 
 /** Worker threads that run batches. A worker that dies is replaced and its batch fails with `unavailable`. */
 export class WorkerPool {
-  readonly #slots: Slot[] = [];
+  readonly #slots = new Set<Slot>();
   readonly #data: WorkerData;
   readonly #onFree: () => void;
-  #stopping = false;
-  #failedStarts = 0;
+  #state: 'starting' | 'running' | 'stopping' | 'ended' = 'starting';
+  #deaths = 0;
 
   /**
    * @param data the same for every worker
-   * @param onFree called whenever a worker can take a batch
+   * @param onFree called whenever a batch can be run
    */
   constructor(data: WorkerData, onFree: () => void) {
     this.#data = data;
     this.#onFree = onFree;
   }
 
-  /** Starts `count` workers; resolves when all have loaded the networks and run once. */
+  /**
+   * Starts `count` workers; resolves when all have loaded the networks and run once.
+   * @throws Error when one of them cannot; then none is left
+   */
   async start(count: number): Promise<void> {
-    await Promise.all(Array.from({ length: count }, () => this.#spawn()));
+    try {
+      await Promise.all(Array.from({ length: count }, () => this.#spawn()));
+      if (this.#slots.size < count) throw new Error('a worker died while the others started');
+      this.#state = 'running';
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
   }
 
+  /** Whether a batch can be run: by a worker, or, once all have ended, only to be refused. */
   get hasFree(): boolean {
-    return !this.#stopping && this.#slots.some(isFree);
+    return this.#state === 'ended' || (this.#state === 'running' && this.#free() !== undefined);
   }
 
   /** Runs a batch on a free worker. @throws TransportError `unavailable` when the worker died, `internal` */
   run(items: BatchItem[]): Promise<BatchOutcome> {
-    const slot = this.#slots.find(isFree);
+    if (this.#state === 'ended') {
+      return Promise.reject(new TransportError('unavailable', 'this cloud has no workers any more; ask another'));
+    }
+    const slot = this.#free();
     if (!slot) throw new Error('run() without a free worker');
     return new Promise((resolve, reject) => {
       slot.running = { resolve, reject };
@@ -64,24 +78,30 @@ export class WorkerPool {
 
   /** Lets running batches finish, then ends every worker. */
   async stop(): Promise<void> {
-    this.#stopping = true;
+    this.#state = 'stopping';
     await Promise.all(
-      this.#slots.map(
-        (slot) =>
+      Array.from(
+        this.#slots,
+        ({ worker }) =>
           new Promise<void>((resolve) => {
-            slot.worker.once('exit', () => resolve());
-            slot.worker.postMessage({ kind: 'stop' } satisfies ToWorker); // taken after the running batch
+            worker.once('exit', () => resolve());
+            worker.postMessage({ kind: 'stop' } satisfies ToWorker); // taken after the running batch
           }),
       ),
     );
+    this.#end();
+  }
+
+  #free(): Slot | undefined {
+    return [...this.#slots].find((slot) => slot.ready && !slot.running);
   }
 
   #spawn(): Promise<void> {
     const worker = new Worker(workerFile, { workerData: this.#data });
     const slot: Slot = { worker, ready: false, running: undefined };
-    this.#slots.push(slot);
+    this.#slots.add(slot);
     return new Promise((resolve, reject) => {
-      let cause: Error | undefined;
+      let cause: unknown;
       worker.on('message', (message: FromWorker) => {
         if (message.kind === 'ready') {
           slot.ready = true;
@@ -95,32 +115,34 @@ export class WorkerPool {
         cause = error;
       });
       worker.on('exit', (code) => {
-        this.#slots.splice(this.#slots.indexOf(slot), 1);
+        this.#slots.delete(slot);
         slot.running?.reject(
-          new TransportError('unavailable', 'the worker died while it ran this image; send it again', {
-            cause,
-          }),
+          new TransportError('unavailable', 'the worker died while it ran this image; send it again', { cause }),
         );
-        reject(new Error(`a worker could not start: ${cause?.message ?? `exit code ${code}`}`, { cause }));
-        if (!this.#stopping && slot.ready && ++this.#failedStarts <= MAX_FAILED_STARTS) {
-          this.#spawn().catch(() => undefined); // its own exit handler decides what next
-        }
+        reject(new Error(`a worker could not start: ${String(cause ?? `exit code ${code}`)}`, { cause }));
+        if (this.#state === 'running') this.#replace();
       });
     });
+  }
+
+  #replace(): void {
+    if (++this.#deaths <= MAX_DEATHS) this.#spawn().catch(() => undefined); // its exit comes here again
+    else if (this.#slots.size === 0) this.#end();
+  }
+
+  #end(): void {
+    this.#state = 'ended';
+    this.#onFree();
   }
 
   #finish(slot: Slot, message: Exclude<FromWorker, { kind: 'ready' }>): void {
     const { running } = slot;
     slot.running = undefined;
     if (message.kind === 'done') {
-      this.#failedStarts = 0;
+      this.#deaths = 0;
       running?.resolve(message);
     } else {
       running?.reject(new TransportError('internal', `inference failed: ${message.message}`));
     }
   }
-}
-
-function isFree(slot: Slot): boolean {
-  return slot.ready && !slot.running;
 }

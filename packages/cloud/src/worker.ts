@@ -68,16 +68,26 @@ async function runBatch(items: BatchItem[]): Promise<FromWorker> {
 
 const send = (message: FromWorker): void => port.postMessage(message);
 
-port.on('message', (message: ToWorker) => {
-  if (message.kind === 'stop') {
-    void Promise.all([decoderSession.release(), classifierSession.release()]).then(() => port.close());
-    return;
-  }
-  runBatch(message.items).then(send, (error: unknown) => {
+async function answer(items: BatchItem[]): Promise<void> {
+  try {
+    send(await runBatch(items));
+  } catch (error) {
     send({ kind: 'failed', message: (error as Error).message });
-  });
-});
+  }
+}
+
+async function stop(): Promise<void> {
+  await decoderSession.release();
+  await classifierSession.release();
+  port.close();
+}
 
 // The first run allocates and plans; nobody should wait for it.
 await infer(new Int16Array(imageSymbols), [0]);
+
+// One after another: a stop that comes between the two runs of a batch waits for it.
+let last: Promise<void> = Promise.resolve();
+port.on('message', (message: ToWorker) => {
+  last = last.then(() => (message.kind === 'stop' ? stop() : answer(message.items)));
+});
 send({ kind: 'ready' });

@@ -28,7 +28,7 @@ export interface Evaluation {
 
 /** Where the bytes of an image go, means per image. */
 export interface ByteSplit {
-  /** rANS words as the integer tables estimate them, without flush. */
+  /** rANS words as the integer coding tables estimate them, without flush. */
   estimated: number;
   /** rANS words as written, without flush. */
   words: number;
@@ -110,6 +110,7 @@ async function evaluatePoint(
       onProgress(answers.length, photos.length);
     });
     sending.add(sent);
+    sent.catch(() => undefined); // also when another photo failed first and nobody waits for this one
     if (sending.size >= IN_FLIGHT) await Promise.race(sending);
   }
   await Promise.all(sending);

@@ -1,16 +1,17 @@
 """python -m raccoon_training train|export ..."""
 
 import argparse
+import sys
 
 from . import export, train
 
-EXAMPLES = """examples:
-  python -m raccoon_training train --data ../shared/data/imagenet20 \\
-      --weights ../shared/weights/mobilenet_v2_imagenet1k.safetensors --run runs/mobilenet
-  python -m raccoon_training train ... --run /tmp/smoke --limit 320 --epochs 1     # does it run here?
-  python -m raccoon_training export --run runs/mobilenet --out bundles/my-mobilenet \\
-      --data ../shared/data/imagenet20 --classes ../shared/reference/imagenet1k-classes.json \\
-      --weights ../shared/weights/mobilenet_v2_imagenet1k.safetensors
+EXAMPLES = """examples, from packages/training with the data folder beside the repository:
+  S=../../../shared; W=$S/weights/mobilenet_v2_imagenet1k.safetensors
+  python -m raccoon_training train --data $S/data/imagenet20 --weights $W --run runs/mobilenet
+  python -m raccoon_training train --data $S/data/imagenet20 --weights $W --run runs/smoke \\
+      --limit 320 --head-start 1 --epochs 1                                   # does it run here?
+  python -m raccoon_training export --run runs/mobilenet --out ../../bundles/my-mobilenet \\
+      --data $S/data/imagenet20 --weights $W --classes $S/reference/imagenet1k-classes.json
 """
 
 
@@ -25,7 +26,10 @@ def main() -> None:
         module.add_arguments(command)
         command.set_defaults(run_command=run)
     args = parser.parse_args()
-    args.run_command(args)
+    try:
+        args.run_command(args)
+    except (OSError, ValueError, ArithmeticError) as error:
+        sys.exit(f"raccoon_training {args.command}: {error}")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,8 @@ class FactorizedDensity(nn.Module):
     def likelihood(self, x: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
         """P(x - 1/2 < X < x + 1/2): (B, C, n) -> (B, C, n), at least 1e-9."""
         lower, upper = self.logit(torch.cat([x - 0.5, x + 0.5], -1), point).chunk(2, -1)
-        sign = -torch.sign(lower + upper).detach()  # the tail where the sigmoids differ most exactly
+        # In the tail where sigmoids differ most exactly. Never 0: a density is often symmetric about its median.
+        sign = torch.where(lower + upper > 0, -1.0, 1.0)
         return (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs().clamp_min(1e-9)
 
     @torch.no_grad()

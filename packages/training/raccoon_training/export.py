@@ -3,6 +3,8 @@
 import argparse
 import hashlib
 import json
+import math
+import re
 import secrets
 import shutil
 import warnings
@@ -17,13 +19,14 @@ from torch import nn
 from tqdm import tqdm
 
 from .encoder import Encoder
-from .images import SIZE, load_photos, normalise
+from .images import SIZE, has_split, load_photos, normalise
 from .mobilenet import MobileNetV2, load_mobilenet
 from .model import SplitConfig, SplitModel
 from .reference_coder import codec_id, write_tables
 from .tables import build_tables, pool_tables
 
 FORMAT_VERSION = 0
+RATE_BATCH = 64  # photos at once for the expected rates
 
 
 class EncoderGraph(nn.Module):
@@ -112,11 +115,14 @@ def write_graph(module: nn.Module, path: Path, inputs: dict[str, torch.Tensor], 
     onnx.save(model, path)
 
 
-def run_graph(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+def open_graph(data: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, inputs)[0]
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def run_graph(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    return open_graph(path.read_bytes()).run(None, inputs)[0]
 
 
 def check_graph(path: Path, module: nn.Module, inputs: dict[str, torch.Tensor]) -> None:
@@ -129,41 +135,58 @@ def check_graph(path: Path, module: nn.Module, inputs: dict[str, torch.Tensor]) 
         raise RuntimeError(f"{path.name} differs from the trained model by {error:.2e} of its range; not exported")
 
 
-def graph_macs(path: Path, batch: int = 1) -> int:
-    """Multiply-accumulates of the convolutions and matrix products of an ONNX graph, for one image."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(path), data_prop=True)
+def graph_macs(path: Path, inputs: dict[str, torch.Tensor]) -> int:
+    """Multiply-accumulates of the convolutions and matrix products of an ONNX graph, for one image.
+
+    Counted from the shapes of a run on `inputs`: shape inference gives up at paddings.
+    """
+    model = onnx.load(path)
     graph = model.graph
-    shapes = {t.name.removesuffix(".f16"): list(t.dims) for t in graph.initializer}
-    for value in [*graph.value_info, *graph.input, *graph.output]:
-        dims = [d.dim_value or batch for d in value.type.tensor_type.shape.dim]
-        shapes.setdefault(value.name, dims)
+    layers = [node for node in graph.node if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")]
+    shapes = {tensor.name.removesuffix(".f16"): tuple(tensor.dims) for tensor in graph.initializer}
+    shapes |= {name: tuple(value.shape) for name, value in inputs.items()}
+    known = {*shapes, *(value.name for value in graph.output)}
+    wanted = list(dict.fromkeys(name for node in layers for name in (node.input[0], node.output[0])))
+    graph.output.extend(helper.make_empty_tensor_value_info(name) for name in wanted if name not in known)
+    wanted = [name for name in wanted if name not in shapes]
+    values = open_graph(model.SerializeToString()).run(wanted, {name: v.numpy() for name, v in inputs.items()})
+    shapes |= {name: value.shape for name, value in zip(wanted, values, strict=True)}
+
     total = 0
-    for node in graph.node:
-        if node.op_type == "Conv":
-            _, _, h, w = shapes[node.output[0]]
-            total += h * w * int(np.prod(shapes[node.input[1]]))
-        elif node.op_type in ("Gemm", "MatMul"):
-            total += int(np.prod(shapes[node.input[1]]))
+    for node in layers:
+        image, weights, output = shapes[node.input[0]], shapes[node.input[1]], shapes[node.output[0]]
+        if node.op_type == "Conv":  # every value that comes out takes one row of weights (O, I, kh, kw)
+            total += math.prod(output[1:]) * math.prod(weights[1:])
+        elif node.op_type == "ConvTranspose":  # every value that goes in is spread over one row of weights (I, O, ...)
+            total += math.prod(image[1:]) * math.prod(weights[1:])
+        else:
+            total += math.prod(output[1:]) * image[-1]
     return total
 
 
 @torch.no_grad()
 def expected_bpp(model: SplitModel, pixels: torch.Tensor) -> list[float]:
     """Mean bits per pixel of the entropy model on photos (M, 3, H, W), per operating point."""
-    tensor = normalise(pixels)
-    means = []
-    for point, (n, _) in enumerate(tqdm(model.config.points(), desc="rates", unit="point")):
-        index = torch.full((len(tensor),), point)
-        steps = model.encoder(tensor, n) * model.log_gain[point].exp()[None, :, None, None]
-        centre = model.step_median[point][None, :, None, None]
-        rounded = torch.round(steps - centre) + centre
-        bits = -model.density.likelihood(rounded.flatten(2), index).log2().sum()
-        means.append(float(bits) / tensor.shape[0] / (SIZE * SIZE))
-    return means
+    points = model.config.points()
+    bits = [0.0] * len(points)
+    for batch in tqdm(pixels.split(RATE_BATCH), desc="rates", unit="batch"):
+        tensor = normalise(batch)
+        latents = {n: model.encoder(tensor, n) for n in model.config.stops}
+        for p, (n, _) in enumerate(points):
+            steps = latents[n] * model.log_gain[p].exp()[:, None, None]
+            centre = model.step_median[p][:, None, None]
+            rounded = torch.round(steps - centre) + centre
+            likelihood = model.density.likelihood(rounded.flatten(2), torch.full((len(batch),), p))
+            bits[p] -= float(likelihood.log2().sum(dtype=torch.float64))
+    return [total / pixels[:, 0].numel() for total in bits]
 
 
 def export(args: argparse.Namespace) -> Path:
     """Writes the bundle of the run `args.run` to `args.out`; returns the folder."""
+    if not re.fullmatch("[a-z0-9][a-z0-9-]*", args.out.name):
+        raise ValueError(f"'{args.out.name}' is no name for a bundle: lower-case letters, digits and dashes")
+    if args.out.exists() and not (args.out / "manifest.json").exists():
+        raise FileExistsError(f"{args.out} exists and is not a bundle; name another folder for --out")
     saved = torch.load(args.run / "last.pt", map_location="cpu", weights_only=True)
     config = SplitConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved["config"].items()})
     model = SplitModel(config)
@@ -203,10 +226,11 @@ def export(args: argparse.Namespace) -> Path:
     for name, (module, inputs, output, batched) in graphs.items():
         write_graph(module, out / name, inputs, output, batched)
         check_graph(out / name, module, inputs)
-        macs[name] = graph_macs(out / name)
+        macs[name] = graph_macs(out / name, inputs)
         print(f"{name}: {macs[name] / 1e6:.1f} MMAC, {(out / name).stat().st_size / 1e6:.2f} MB, matches the model")
 
-    pixels, _ = load_photos(args.data, "train", 128)
+    rate_split = args.rate_split if has_split(args.data, args.rate_split) else "train"
+    pixels, _ = load_photos(args.data, rate_split, args.rate_photos)
     bpp = expected_bpp(model, pixels)
     classes = json.loads(args.classes.read_text())
     encoders = {n: f"encoder-n{n}.onnx" for n in config.stops}
@@ -222,6 +246,7 @@ def export(args: argparse.Namespace) -> Path:
             "classifier": "MobileNetV2 1.0 224, float form of tf2_mobilenet_v2_1.0_224_ptq.tflite of "
             "google-coral/test_data (Apache-2.0); encoder and decoder trained by Raccoon, label-free",
             "training": {"photos": saved["photos"], "data": args.data.name, "config": config.json()},
+            "expectedBpp": {"data": f"{args.data.name} {rate_split}", "images": len(pixels)},
         },
         "latentSpaceId": latent_space,
         "codecs": [{"id": codec_id(tables, latent_space), "tables": "tables.bin"}],
@@ -256,7 +281,9 @@ def export(args: argparse.Namespace) -> Path:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run (last.pt)")
     parser.add_argument("--weights", type=Path, required=True, help="mobilenet_v2_imagenet1k.safetensors")
-    parser.add_argument("--data", type=Path, required=True, help="photos for the expected rates")
+    parser.add_argument("--data", type=Path, required=True, help="photos for the expected rates, as for train")
+    parser.add_argument("--rate-split", default="val", help="which split of them; train where it does not exist")
+    parser.add_argument("--rate-photos", type=int, help="only the first photos of that split")
     parser.add_argument("--classes", type=Path, required=True, help="JSON list of {wnid, name}, 1000 classes")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write; its name is the bundle's")
     parser.add_argument("--version", default="0.1.0")

@@ -1,11 +1,14 @@
 """Photos as tensors: tar shards or an ImageFolder in, uint8 batches out, augmented to network input.
 
-    train-*.tar | ImageFolder  ->  uint8 (M, 3, 224, 224)  ->  float32 (B, 3, 224, 224) in [-1, 1]
+    <split>-*.tar | <split>/ | ImageFolder -> uint8 (M, 3, 224, 224) -> float32 (B, 3, 224, 224) in [-1, 1]
+
+Shard entries are <split>/<wnid>/<photo>; an ImageFolder has <wnid>/<photo>.
 """
 
 import io
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,15 +17,16 @@ from PIL import Image
 from tqdm import tqdm
 
 SIZE = 224  # px, the network's input
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
-def read_photo(data: bytes | Path, size: int = SIZE) -> np.ndarray:
+def read_photo(data: bytes, size: int = SIZE) -> np.ndarray:
     """Decodes one photo to uint8 (3, size, size) RGB with the bundle's preprocessing.
 
     A photo that already has the network's size is not resampled; others: short side to
     256/224 of it (Pillow's antialiased bilinear), centre crop.
     """
-    image = Image.open(io.BytesIO(data) if isinstance(data, bytes) else data).convert("RGB")
+    image = Image.open(io.BytesIO(data)).convert("RGB")
     if image.size != (size, size):
         scale = round(size * 256 / 224) / min(image.size)
         image = image.resize(
@@ -33,35 +37,49 @@ def read_photo(data: bytes | Path, size: int = SIZE) -> np.ndarray:
     return np.asarray(image).transpose(2, 0, 1)  # (3, H, W)
 
 
-def photo_entries(source: Path, split: str) -> list[tuple[str, str, object]]:
-    """Lists (wnid, name, reader) of `<source>/<split>-*.tar` shards or an ImageFolder `<source>`."""
-    shards = sorted(source.glob(f"{split}-*.tar"))
-    entries = []
-    for shard in shards:
-        tar = tarfile.open(shard)
-        for member in tar.getmembers():
-            if member.isfile():
-                _, wnid, name = member.name.split("/")
-                entries.append((wnid, name, lambda t=tar, m=member: t.extractfile(m).read()))
-    if not shards:
-        root = source / split if (source / split).is_dir() else source
-        for path in sorted(root.glob("*/*")):
-            if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}:
-                entries.append((path.parent.name, path.name, lambda p=path: p))
-    if not entries:
-        raise FileNotFoundError(
-            f"no photos in {source}: expected {split}-*.tar shards or <wnid>/<photo> folders"
-        )
-    return entries
+class Photo(NamedTuple):
+    """Where a photo's bytes lie: a file of its own, or `size` bytes at `offset` of a shard."""
+
+    wnid: str
+    file: Path
+    offset: int = 0
+    size: int = -1
+
+    def read(self) -> bytes:
+        with self.file.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+def has_split(source: Path, split: str) -> bool:
+    """Whether `source` has a split of its own under this name."""
+    return any(source.glob(f"{split}-*.tar")) or (source / split).is_dir()
+
+
+def list_photos(source: Path, split: str) -> list[Photo]:
+    """The photos of `<source>/<split>-*.tar`, else of the ImageFolder `<source>/<split>`, else of `<source>`."""
+    photos = []
+    for shard in sorted(source.glob(f"{split}-*.tar")):
+        with tarfile.open(shard, "r:") as tar:
+            for entry in tar:
+                if entry.isfile():
+                    photos.append(Photo(Path(entry.name).parent.name, shard, entry.offset_data, entry.size))
+    if not photos:
+        folder = source / split if (source / split).is_dir() else source
+        files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
+        photos = [Photo(file.parent.name, file) for file in files]
+    if not photos:
+        raise FileNotFoundError(f"no photos in {source}: expected {split}-*.tar shards or <wnid>/<photo> folders")
+    return photos
 
 
 def load_photos(source: Path, split: str, limit: int | None = None) -> tuple[torch.Tensor, list[str]]:
-    """Decodes a split into memory: uint8 (M, 3, 224, 224) and the M wnids, in shard order."""
-    entries = photo_entries(source, split)[:limit]
-    pixels = torch.empty(len(entries), 3, SIZE, SIZE, dtype=torch.uint8)
-    for i, (_, _, read) in enumerate(tqdm(entries, desc=f"decode {split}", unit="photo")):
-        pixels[i] = torch.from_numpy(read_photo(read()).copy())
-    return pixels, [wnid for wnid, _, _ in entries]
+    """Decodes a split, or its first `limit` photos, into memory: uint8 (M, 3, 224, 224) and the M wnids."""
+    photos = list_photos(source, split)[:limit]
+    pixels = torch.empty(len(photos), 3, SIZE, SIZE, dtype=torch.uint8)
+    for i, photo in enumerate(tqdm(photos, desc=f"decode {split}", unit="photo")):
+        pixels[i] = torch.from_numpy(read_photo(photo.read()).copy())
+    return pixels, [photo.wnid for photo in photos]
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:

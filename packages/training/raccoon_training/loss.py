@@ -2,10 +2,10 @@
 
     L = lambda * R + feature errors + 0.5 * (KL + CE)
 
-R is in bits per pixel; the features are those at the split and behind it, against the unsplit network's (the paper sums
-four stages of a ResNet-50); KL is against the unsplit network's prediction, CE against labels. Raccoon's own training is
-label-free: the same sum without the CE, with each feature error divided by the channel's variance in the unsplit network
-so that no channel or stage dominates by its scale, and with more weight at the split (`LABEL_FREE`).
+R is in bits per pixel. The features are those at the split and behind it, against the unsplit network's (the paper sums
+four stages of a ResNet-50); KL is against the unsplit network's prediction, CE against labels. Raccoon's own training
+is label-free: the same sum without the CE, with more weight at the split (`LABEL_FREE`) and each feature error divided
+by the channel's variance in the unsplit network, so that no channel or stage dominates by its scale.
 """
 
 from collections.abc import Sequence
@@ -79,9 +79,7 @@ def single_stage_loss(
     variances = variances or [None] * len(split_network.features)
     split, *behind = (
         feature_error(features, target, variance)
-        for features, target, variance in zip(
-            split_network.features, unsplit_network.features, variances, strict=True
-        )
+        for features, target, variance in zip(split_network.features, unsplit_network.features, variances, strict=True)
     )
     taps, kl, ce = sum(behind, torch.zeros_like(split)), torch.zeros_like(split), torch.zeros_like(split)
     if split_network.logits is not None:

@@ -32,7 +32,7 @@ class SameConv(nn.Conv2d):
 class Conv(nn.Module):
     """A `SameConv` under the key `conv`, as the weight file names it, with ReLU6 or linear."""
 
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, linear: bool = False):
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, *, linear: bool = False):
         super().__init__()
         self.conv = SameConv(c_in, c_out, kernel, stride, groups)
         self.linear = linear

@@ -161,7 +161,7 @@ def load_codec(tables_bin: bytes, latent_space_id: str) -> Codec:
 
 
 def quantise(latent: np.ndarray, point: int, tables: Tables) -> np.ndarray:
-    """latent (C, h, w) float32 -> symbols (C, h, w) int16: round half to even of gain * (latent - median), in float64."""
+    """latent (C, h, w) float32 -> symbols (C, h, w) int16: gain * (latent - median) in float64, half to even."""
     gain, median = (constant[point, :, None, None].astype(np.float64) for constant in (tables.gain, tables.median))
     with np.errstate(invalid="ignore"):
         symbols = np.rint(gain * (latent.astype(np.float64) - median))

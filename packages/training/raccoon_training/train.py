@@ -6,6 +6,7 @@ import math
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -17,6 +18,7 @@ from .model import SplitConfig, SplitModel
 DENSITY_SPEED = 3  # the densities have to follow the latents, so they learn faster
 MEDIAN_STEPS = 50  # the centres of rounding follow the densities every so many steps
 LOG_STEPS = 50
+SAVE_SECONDS = 120
 
 
 def learning_rate(step: int, steps: int, warmup: int, cooldown: int, peak: float) -> float:
@@ -73,6 +75,11 @@ def sample_points(config: SplitConfig, count: int, deep: float, generator: torch
     return stop * rates + rate, torch.tensor(config.stops)[stop]
 
 
+def epoch_order(count: int, seed: int, epoch: int) -> torch.Tensor:
+    """The order of the photos (count) in an epoch, from the seed alone: a resumed run goes on in the middle of it."""
+    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count))
+
+
 def train(args: argparse.Namespace) -> Path:
     """Runs or resumes the training run in `args.run`; returns its checkpoint.
 
@@ -103,6 +110,8 @@ def train(args: argparse.Namespace) -> Path:
     generator = torch.Generator().manual_seed(args.seed)
     weights = torch.tensor([config.rate_weights[q] for _, q in config.points()], device=device)
     per_epoch = len(pixels) // args.batch
+    if per_epoch == 0:
+        raise ValueError(f"{len(pixels)} photos are fewer than one batch of {args.batch}; lower --batch")
     head, steps, step = int(per_epoch * args.head_start), int(per_epoch * (args.head_start + args.epochs)), 0
     warmup, cooldown = max(1, min(100, steps // 10)), max(1, int(per_epoch * args.epochs * args.cooldown))
     if checkpoint.exists():
@@ -123,10 +132,9 @@ def train(args: argparse.Namespace) -> Path:
         checkpoint.with_suffix(".tmp").rename(checkpoint)
 
     bar = tqdm(total=steps, initial=step, desc="train", unit="step")
-    order, saved_at, sums = torch.randperm(len(pixels), generator=generator), time.monotonic(), 0
+    saved_at, sums = time.monotonic(), 0
     while step < steps:
-        if step % per_epoch == 0:
-            order = torch.randperm(len(pixels), generator=generator)
+        order = epoch_order(len(pixels), args.seed, step // per_epoch)
         batch = order[step % per_epoch * args.batch :][: args.batch]
         whole_loss = step >= head
         if whole_loss:
@@ -186,7 +194,7 @@ def train(args: argparse.Namespace) -> Path:
             with log.open("a") as f:
                 f.write(json.dumps({"step": step, "lr": rate, **mean}) + "\n")
             bar.set_postfix({k: f"{v:.3f}" for k, v in mean.items()})
-        if time.monotonic() - saved_at > 120:
+        if time.monotonic() - saved_at > SAVE_SECONDS:
             save()
             saved_at = time.monotonic()
     model.refresh_median()

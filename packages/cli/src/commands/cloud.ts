@@ -1,5 +1,6 @@
 import { DEFAULTS, startCloud } from '@raccoon/cloud';
 import { Command, Option } from 'commander';
+import { report } from '../failure.ts';
 import { bundleOption, whole } from '../options.ts';
 
 interface CloudFlags {
@@ -52,7 +53,7 @@ Examples:
         stopping = true;
         process.stdout.write('raccoon cloud: draining\n');
         // the process ends by itself, with code 0, once nothing is open any more
-        void cloud.close(drainSeconds * 1000);
+        cloud.close(drainSeconds * 1000).catch(report);
       };
       process.on('SIGTERM', stop).on('SIGINT', stop);
     });

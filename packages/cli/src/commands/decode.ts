@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { openService } from '@raccoon/cloud';
-import { readRac } from '@raccoon/codec';
 import { Command, Option } from 'commander';
 import { bundleOption, jsonOption, whole } from '../options.ts';
+import { readRacFile } from '../rac-file.ts';
 import { percent } from '../table.ts';
 
 export function decodeCommand(): Command {
@@ -14,7 +13,7 @@ export function decodeCommand(): Command {
     .addOption(jsonOption())
     .addHelpText('after', `\nExample:\n  raccoon decode raccoon.rac --top 3`)
     .action(async (file: string, flags: { bundle: string; top: number; json?: true }) => {
-      const slices = readRac(new Uint8Array(await readFile(file)));
+      const slices = await readRacFile(file);
       const local = await openService({ bundle: flags.bundle, workers: 1 });
       const response = await local.service.infer(
         { id: 1, payload: slices[0]!, topK: flags.top },

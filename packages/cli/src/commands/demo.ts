@@ -90,7 +90,7 @@ async function demo(paths: string[], flags: { bundle: string }): Promise<void> {
     ms(answer.roundTripMs),
   ]);
   process.stdout.write(
-    `${table(['photo', 'label', 'probability', 'agrees', 'bytes', 'bpp', 'encode', 'round trip'], rows)}\n`,
+    `${table(['photo', 'label', 'probability', 'agrees', 'bytes', 'bpp', 'encode', 'round trip'], rows, 2)}\n`,
   );
   const summary = (name: string, pick: (way: (typeof ways)[number]) => Way): string[] => [
     name,

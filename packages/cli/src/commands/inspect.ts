@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { openBundle } from '@raccoon/bundle/node';
-import { bitsPerChannel, decodeBitstream, HEADER_BYTES, readHeader, readRac } from '@raccoon/codec';
+import { bitsPerChannel, decodeBitstream, HEADER_BYTES, readHeader } from '@raccoon/codec';
 import { Command } from 'commander';
 import { bundleOption, jsonOption } from '../options.ts';
+import { about, readRacFile } from '../rac-file.ts';
 import { bytes } from '../table.ts';
 
 export function inspectCommand(): Command {
@@ -13,10 +13,10 @@ export function inspectCommand(): Command {
     .addOption(jsonOption())
     .addHelpText('after', `\nExample:\n  raccoon inspect raccoon.rac`)
     .action(async (file: string, flags: { bundle: string; json?: true }) => {
-      const slices = readRac(new Uint8Array(await readFile(file)));
-      const header = readHeader(slices[0]!);
       const bundle = await openBundle(flags.bundle);
-      const { codec, point, h, w, symbols } = decodeBitstream(slices, bundle.codecs);
+      const slices = await readRacFile(file);
+      const header = about(file, () => readHeader(slices[0]!));
+      const { codec, point, h, w, symbols } = about(file, () => decodeBitstream(slices, bundle.codecs));
       const bits = [...bitsPerChannel(symbols, { h, w }, point, codec)];
       const size = slices.reduce((sum, slice) => sum + slice.length, 0);
       const { n, q } = bundle.manifest.points[point]!;

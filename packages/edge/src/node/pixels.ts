@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import type { Manifest } from '@raccoon/bundle';
 import sharp, { type Sharp } from 'sharp';
 import { EdgeError } from '../common/errors.ts';
@@ -74,7 +75,7 @@ async function imageSize(image: ImageInput, name: string): Promise<{ width: numb
     const { autoOrient } = await open(image).metadata();
     return autoOrient;
   } catch (cause) {
-    if (typeof image === 'string' && /missing|no such file/i.test(firstLine(cause))) {
+    if (typeof image === 'string' && !existsSync(image)) {
       throw new EdgeError('not-found', `${name} does not exist`, { cause });
     }
     throw new EdgeError(

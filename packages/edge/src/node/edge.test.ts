@@ -1,0 +1,97 @@
+import { fileURLToPath } from 'node:url';
+import type { Bundle } from '@raccoon/bundle';
+import { openBundle } from '@raccoon/bundle/node';
+import { decodeBitstream } from '@raccoon/codec';
+import sharp from 'sharp';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Edge } from '../common/edge.ts';
+import { openEdge } from './edge.ts';
+
+const hen = fileURLToPath(new URL('../../../../samples/hen.jpg', import.meta.url));
+
+let bundle: Bundle;
+let edge: Edge;
+beforeAll(async () => {
+  bundle = await openBundle('imagenet1k-mobilenet');
+  edge = await openEdge(bundle, { threads: 1 });
+});
+afterAll(() => edge.close());
+
+test('at every operating point, the bitstream says exactly the symbols', async () => {
+  const { channels, height, width } = bundle.manifest.latent;
+  for (const point of bundle.manifest.points.keys()) {
+    const { slices, symbols, ...image } = await edge.encode(hen, point);
+    const decoded = decodeBitstream(slices, bundle.codecs);
+    expect(decoded).toMatchObject({ point, channels, h: height, w: width, codec: { id: bundle.codec.id } });
+    expect(decoded.symbols).toEqual(symbols);
+    expect(image.point).toBe(point);
+    expect(image.bytes).toBe(slices.reduce((sum, slice) => sum + slice.length, 0));
+    expect(image.bpp).toBeCloseTo((8 * image.bytes) / (224 * 224), 9);
+  }
+});
+
+test('a photo gives the same bytes twice, also when both are under way at once', async () => {
+  const [first, second] = await Promise.all([edge.encode(hen), edge.encode(hen)]);
+  expect(first.point).toBe(bundle.manifest.defaultPoint);
+  expect(second.slices).toEqual(first.slices);
+});
+
+test("a photo of the network's size gives the same bytes as a path, as bytes and as pixels", async () => {
+  const { width, height } = bundle.manifest.input;
+  const path = fileURLToPath(new URL('../../../../test/vectors/preprocess/goldfish.png', import.meta.url));
+  const file = await sharp(path).toBuffer();
+  const data = new Uint8Array(await sharp(path).raw().toBuffer());
+  const expected = await edge.encode(path);
+  for (const image of [file, new Uint8Array(file), { data, width, height }]) {
+    expect((await edge.encode(image)).slices).toEqual(expected.slices);
+  }
+});
+
+describe('what is wrong has a code', () => {
+  test('a point that is not there', async () => {
+    await expect(edge.encode(hen, 99)).rejects.toThrow('point 99');
+    await expect(edge.encode(hen, -1)).rejects.toThrow('point -1');
+  });
+
+  test('an image that fails leaves the edge as it was', async () => {
+    await expect(edge.encode('nobody.jpg')).rejects.toMatchObject({ code: 'not-found' });
+    expect((await edge.encode(hen)).bytes).toBeGreaterThan(0);
+  });
+
+  test('encoder: not a network', async () => {
+    const broken = await openEdge({ ...bundle, read: async () => Uint8Array.of(1, 2, 3) });
+    await expect(broken.encode(hen)).rejects.toMatchObject({
+      name: 'EdgeError',
+      code: 'encoder',
+      message: expect.stringContaining('.onnx cannot be loaded'),
+    });
+    await broken.close();
+  });
+
+  test('encoder: another latent than the manifest says', async () => {
+    const { latent } = bundle.manifest;
+    const manifest = { ...bundle.manifest, latent: { ...latent, channels: latent.channels + 1 } };
+    const wrong = await openEdge({ ...bundle, manifest });
+    await expect(wrong.encode(hen)).rejects.toMatchObject({ code: 'encoder' });
+    await wrong.close();
+  });
+
+  test("encoder: the bundle's own error when its file is damaged, and another try after it", async () => {
+    let damaged = true;
+    const read = (file: string): Promise<Uint8Array<ArrayBuffer>> =>
+      damaged ? Promise.reject(new Error(`${file} was changed`)) : bundle.read(file);
+    const flaky = await openEdge({ ...bundle, read });
+    await expect(flaky.encode(hen)).rejects.toThrow('was changed');
+    damaged = false;
+    expect((await flaky.encode(hen)).bytes).toBeGreaterThan(0);
+    await flaky.close();
+  });
+
+  test('closed', async () => {
+    const other = await openEdge(bundle);
+    await other.encode(hen);
+    await other.close();
+    await expect(other.encode(hen)).rejects.toMatchObject({ code: 'closed' });
+    await other.close();
+  });
+});

@@ -1,0 +1,232 @@
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+from torch import nn
+
+from raccoon_training import export as exporting
+from raccoon_training.decoder import Decoder, PaperDecoder
+from raccoon_training.encoder import Encoder
+from raccoon_training.export import graph_macs, run_graph, write_graph
+from raccoon_training.images import SIZE, load_photos, normalise
+from raccoon_training.mobilenet import load_mobilenet
+from raccoon_training.model import SplitModel
+from raccoon_training.reference_coder import decode_bitstream, encode_bitstream, load_codec, quantise
+
+# packages/bundle/src/manifest.ts is the schema; it refuses keys that it does not know
+MANIFEST = {
+    "format", "formatVersion", "name", "version", "licence", "description", "provenance", "latentSpaceId", "codecs",
+    "input", "latent", "features", "points", "defaultPoint", "decoder", "classifier", "stem", "classes", "files",
+}  # fmt: skip
+FILES = {
+    "encoder-n0.onnx", "encoder-n1.onnx", "encoder-n2.onnx", "tables.bin",
+    "decoder.onnx", "classifier.onnx", "stem.onnx",
+}  # fmt: skip
+
+
+def arguments(*values: object) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    exporting.add_arguments(parser)
+    return parser.parse_args([str(value) for value in values])
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory, random_weights, photo_folder) -> list:
+    """A run that stopped before its first step, and what else an export needs."""
+    run = tmp_path_factory.mktemp("run")
+    torch.manual_seed(4)
+    config = exporting.SplitConfig(
+        encoder_width=8, encoder_hidden=4, latent_channels=6, stops=(0, 1, 2),
+        decoder_width=8, decoder_hidden=4, decoder_blocks=1, rate_weights=(0.5, 0.1),
+    )  # fmt: skip
+    model = SplitModel(config)
+    with torch.no_grad():
+        photos = normalise(load_photos(photo_folder, "train")[0])
+        model.calibrate(photos, load_mobilenet(random_weights).stem(photos))
+    torch.save({"model": model.state_dict(), "config": config.json(), "photos": 0, "step": 0}, run / "last.pt")
+    classes = run / "classes.json"
+    classes.write_text(json.dumps([{"wnid": f"n{i:02}", "name": f"class {i}"} for i in range(1000)]))
+    return ["--run", run, "--weights", random_weights, "--data", photo_folder, "--classes", classes]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory, options) -> Path:
+    return exporting.export(arguments(*options, "--out", tmp_path_factory.mktemp("bundles") / "small"))
+
+
+@pytest.fixture(scope="module")
+def manifest(bundle) -> dict:
+    return json.loads((bundle / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def model(options) -> SplitModel:
+    """The run's model as the export rounds it."""
+    saved = torch.load(options[1] / "last.pt", weights_only=True)
+    config = {key: tuple(value) if isinstance(value, list) else value for key, value in saved["config"].items()}
+    model = SplitModel(exporting.SplitConfig(**config))
+    model.load_state_dict(saved["model"])
+    exporting.round_weights(model.encoder, model.decoder)
+    model.refresh_median()
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def val_photos(photo_folder) -> torch.Tensor:
+    return normalise(load_photos(photo_folder, "val")[0])
+
+
+def test_manifest(bundle, manifest):
+    assert manifest.keys() == MANIFEST
+    assert (manifest["format"], manifest["formatVersion"], manifest["name"]) == ("raccoon-bundle", 0, "small")
+    assert manifest["input"] == {
+        "width": 224, "height": 224, "shortSide": 256, "filter": "bilinear-antialias",
+        "mean": [127.5] * 3, "std": [127.5] * 3,
+    }  # fmt: skip
+    assert manifest["latent"] == {"channels": 6, "height": 28, "width": 28}
+    assert manifest["features"] == {"channels": 32, "height": 28, "width": 28}
+    assert [(p["n"], p["q"]) for p in manifest["points"]] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
+    for point in manifest["points"]:
+        assert point.keys() == {"n", "q", "encoder", "edgeMacs", "expectedBpp"}
+        assert point["encoder"] == f"encoder-n{point['n']}.onnx" and point["expectedBpp"] > 0
+    assert manifest["points"][manifest["defaultPoint"]]["n"] == 2
+    assert len(manifest["classes"]) == 1000 and manifest["classes"][7] == {"wnid": "n07", "name": "class 7"}
+    codec = load_codec((bundle / "tables.bin").read_bytes(), manifest["latentSpaceId"])
+    assert manifest["codecs"] == [{"id": codec.id, "tables": "tables.bin"}]
+    assert manifest["provenance"]["expectedBpp"]["images"] == 3  # all of val
+
+
+def test_files_and_hashes(bundle, manifest):
+    assert {path.name for path in bundle.iterdir()} == FILES | {"manifest.json"}
+    assert manifest["files"].keys() == FILES
+    for name, entry in manifest["files"].items():
+        data = (bundle / name).read_bytes()
+        assert entry == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    assert not list(bundle.parent.glob(".*"))  # nothing half-written is left
+
+
+def test_costs(manifest, model):
+    for point in manifest["points"]:
+        assert point["edgeMacs"] == model.encoder.macs(SIZE, SIZE, point["n"])
+    assert manifest["decoder"]["macs"] == model.decoder.macs(28, 28)
+    # stem and classifier together are MobileNetV2: 300 M multiply-adds
+    assert manifest["stem"]["macs"] + manifest["classifier"]["macs"] == pytest.approx(300e6, rel=0.01)
+    assert manifest["decoder"]["macs"] < manifest["stem"]["macs"] < manifest["classifier"]["macs"]
+
+
+def test_graphs_compute_what_the_model_does(bundle, model, random_weights, val_photos):
+    network = load_mobilenet(random_weights)
+
+    def check(name: str, expected: torch.Tensor, **inputs: torch.Tensor) -> None:
+        actual = run_graph(bundle / name, {key: value.numpy() for key, value in inputs.items()})
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, expected.numpy(), rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+    for n in (0, 1, 2):
+        check(f"encoder-n{n}.onnx", model.encoder(val_photos[:1], n), tensor=val_photos[:1])
+    # a batch of three operating points, as the cloud makes them
+    symbols, point = torch.randint(-9, 10, (3, 6, 28, 28)).short(), torch.tensor([5, 0, 3])
+    features = model.decoder(model.dequantise(symbols.float(), point))
+    check("decoder.onnx", features, symbols=symbols, point=point)
+    check("stem.onnx", network.stem(val_photos), tensor=val_photos)
+    check("classifier.onnx", network.tail(features)[0], features=features)
+
+
+@pytest.mark.parametrize("name", sorted(FILES - {"tables.bin"}))
+def test_weights_are_float16_behind_one_cast(bundle, name):
+    graph = onnx.load(bundle / name).graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    halves = {name for name, tensor in stored.items() if tensor.data_type == TensorProto.FLOAT16}
+    casts = [node.input[0] for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]
+    assert sorted(casts) == sorted(halves)
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            assert f"{node.input[1]}.f16" in halves
+    # what stays float32 is what float16 would change: gains and medians
+    for tensor in stored.values():
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= 16:
+            values = numpy_helper.to_array(tensor)
+            assert (values.astype(np.float16) != values).any()
+
+
+def test_coded_photos_decode_to_the_same_and_cost_what_the_manifest_says(bundle, manifest, model, val_photos):
+    codec = load_codec((bundle / "tables.bin").read_bytes(), manifest["latentSpaceId"])
+    for p, point in enumerate(manifest["points"]):
+        sizes = []
+        for photo in val_photos:
+            latent = run_graph(bundle / point["encoder"], {"tensor": photo[None].numpy()})[0]
+            symbols = quantise(latent, p, codec.tables)
+            slices = encode_bitstream(symbols, p, codec)
+            decoded_point, decoded = decode_bitstream(slices, {codec.id: codec})
+            assert decoded_point == p and (decoded == symbols).all()
+            sizes.append(len(slices[0]) - 16 - 4)  # without header and final state
+        bpp = 8 * np.mean(sizes) / (SIZE * SIZE)
+        assert bpp == pytest.approx(point["expectedBpp"], rel=0.01, abs=1e-3)
+
+
+def test_expected_rates_of_other_photos(options, tmp_path, photo_folder):
+    out = tmp_path / "other"
+    source = options.copy()
+    source[source.index("--data") + 1] = photo_folder / "train"  # no splits: falls back to train, which is all of it
+    exporting.export(arguments(*source, "--out", out, "--rate-photos", 2, "--latent-space-id", "ab" * 16))
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["provenance"]["expectedBpp"] == {"data": "train train", "images": 2}
+    assert manifest["latentSpaceId"] == "ab" * 16
+
+
+def test_batches_do_not_change_the_rates(model, photo_folder, monkeypatch):
+    pixels, _ = load_photos(photo_folder, "train")
+    whole = exporting.expected_bpp(model, pixels)
+    monkeypatch.setattr(exporting, "RATE_BATCH", 4)  # 4 and 2
+    assert exporting.expected_bpp(model, pixels) == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["My-Bundle", "a b", "-a"])
+def test_name_of_a_bundle(options, tmp_path, name):
+    with pytest.raises(ValueError, match="is no name for a bundle"):
+        exporting.export(arguments(*options, "--out", tmp_path / name))
+
+
+def test_never_replaces_what_is_no_bundle(options, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").touch()
+    with pytest.raises(FileExistsError, match="is not a bundle"):
+        exporting.export(arguments(*options, "--out", tmp_path / "precious"))
+    assert (tmp_path / "precious" / "file").exists()
+
+
+def test_a_graph_that_differs_is_not_exported(tmp_path):
+    decoder, latent = Decoder(3, 4, 2, 1, 5), torch.randn(1, 3, 4, 4)
+    write_graph(decoder, tmp_path / "decoder.onnx", {"latent": latent}, "features", batched=True)
+    exporting.round_weights(decoder)  # only now: the file has the weights from before
+    decoder.project.weight.data *= 1.01
+    with pytest.raises(RuntimeError, match="differs from the trained model"):
+        exporting.check_graph(tmp_path / "decoder.onnx", decoder, {"latent": latent})
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_macs_of_a_graph(tmp_path, batched):
+    """Strided, transposed, grouped, with a matrix product at the end; a batch does not count twice."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = Encoder(8, 4, 64, stops=(1,))
+            self.decoder = PaperDecoder()
+            self.depthwise = nn.Conv2d(256, 256, 3, groups=256)
+            self.matrix = nn.Linear(256, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.matrix(self.depthwise(self.decoder(self.encoder(x, 1))).mean((2, 3)))
+
+    net, path = Net(), tmp_path / "net.onnx"
+    x = torch.zeros(2 if batched else 1, 3, 16, 24)  # latent 2 x 3, features 4 x 6
+    write_graph(net, path, {"tensor": x}, "logits", batched=batched)
+    expected = net.encoder.macs(16, 24, 1) + net.decoder.macs(2, 3) + 2 * 4 * 256 * 9 + 256 * 10
+    assert graph_macs(path, {"tensor": x}) == expected
