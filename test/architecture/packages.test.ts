@@ -26,11 +26,13 @@ describe.each([...packages])('$name', ({ name, json }) => {
     }
   });
 
-  test('packs code, sources and declarations; no tests, no build state', () => {
+  test('packs code, declarations and sources, and data that it exports; no tests, no build state', () => {
+    const data = Object.values(json.exports ?? {}).filter((entry) => typeof entry === 'string');
     expect(json.files).toEqual([
       ...(json.bin ? ['bin'] : []),
       'dist',
       'src',
+      ...data.map((path) => path.replace('./', '')),
       '!dist/.tsbuildinfo',
       '!**/*.test.*',
     ]);
@@ -43,9 +45,9 @@ describe.each(packages.filter(({ json }) => !json.bin))('$name, a library', ({ n
   });
 
   test('exports types and code of every entry, and its source in this workspace', () => {
-    const entries = Object.entries(json.exports ?? {});
-    expect(entries.map(([entry]) => entry)).toContain('.');
-    for (const [entry, conditions] of entries) {
+    expect(json.exports).toHaveProperty(['.']);
+    for (const [entry, conditions] of Object.entries(json.exports ?? {})) {
+      if (typeof conditions === 'string') continue; // data
       const code = conditions['default']!;
       const source = code.replace('/dist/', '/src/').replace(/\.js$/, '.ts');
       expect(code, entry).toMatch(/^\.\/dist\/.+\.js$/);

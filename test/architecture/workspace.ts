@@ -36,7 +36,8 @@ export interface PackageJson {
   type?: string;
   sideEffects?: boolean;
   engines?: Record<string, string>;
-  exports?: Record<string, Record<string, string>>;
+  /** Entries with code have conditions; a plain path is data. */
+  exports?: Record<string, Record<string, string> | string>;
   bin?: Record<string, string>;
   files?: string[];
   dependencies?: Record<string, string>;

@@ -1,7 +1,7 @@
 import { findPoint, type Bundle } from '@raccoon/bundle';
 import type { Edge, EncodedImage, ImageInput } from '@raccoon/edge';
 import { openEdge } from '@raccoon/edge/node';
-import { PROTOCOL_VERSION, type Transport } from '@raccoon/transport';
+import { PROTOCOL_VERSION, TransportError, type Transport } from '@raccoon/transport';
 import { connectGrpc } from '@raccoon/transport/node';
 import { RequestError, type Classification, type Failure, type Outcome } from './classification.ts';
 import { Link } from './link.ts';
@@ -78,6 +78,8 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     const roundTripMs = performance.now() - start;
     if (response.error) {
       const { code, message, retryAfterMs } = response.error;
+      // about the cloud, not about this image
+      if (code === 'draining') throw new TransportError(code, message, { retryAfterMs });
       throw new RequestError(code, message, retryAfterMs);
     }
     const { top, margin, logits } = response.result;

@@ -30,7 +30,7 @@ class ManualRunner {
     });
   }
 
-  /** Ends the running batch; every image shows the class that its first payload byte after the header says. */
+  /** Ends the running batch. */
   finish(outcomeOf: (item: BatchItem) => Outcome = classified): void {
     const { resolve } = this.#running!;
     this.#running = undefined;
@@ -219,8 +219,6 @@ describe('refused at the door, without any work', () => {
     ['a flag', () => ({ payload: flipped(payload(1), 0, 1) }), 'bad-request', 'flags'],
     ['another codec', () => ({ payload: payload(1, { id: 'feedfacecafe' }) }), 'unknown-codec', 'feedfacecafe'],
     ['another latent', () => ({ payload: payload(1, { h: 7, w: 14 }) }), 'bad-request', '7x14'],
-    ['a later slice', () => ({ sliceIndex: 1 }), 'bad-request', 'one slice'],
-    ['more slices', () => ({ moreSlices: true }), 'bad-request', 'one slice'],
   ])('%s', async (_, request, code, message) => {
     const { runner, infer } = setUp();
     expect(await infer(1, request())).toMatchObject(failure(1, code, message));

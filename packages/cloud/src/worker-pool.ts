@@ -97,7 +97,8 @@ export class WorkerPool {
   }
 
   #spawn(): Promise<void> {
-    const worker = new Worker(workerFile, { workerData: this.#data });
+    // no --conditions of ours: the compiled worker must not be sent to sources
+    const worker = new Worker(workerFile, { workerData: this.#data, execArgv: [] });
     const slot: Slot = { worker, ready: false, running: undefined };
     this.#slots.add(slot);
     return new Promise((resolve, reject) => {

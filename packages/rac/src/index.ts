@@ -1,4 +1,5 @@
 export {
+  evaluateJpeg,
   evaluatePoints,
   evaluateUnsplit,
   type ByteSplit,

@@ -132,7 +132,7 @@ def train(args: argparse.Namespace) -> Path:
         checkpoint.with_suffix(".tmp").rename(checkpoint)
 
     bar = tqdm(total=steps, initial=step, desc="train", unit="step")
-    saved_at, sums = time.monotonic(), 0
+    saved_at, recent = time.monotonic(), []  # recent: what the next line of the log averages
     while step < steps:
         order = epoch_order(len(pixels), args.seed, step // per_epoch)
         batch = order[step % per_epoch * args.batch :][: args.batch]
@@ -187,10 +187,10 @@ def train(args: argparse.Namespace) -> Path:
         logged = {"loss": terms.total, "bpp": bpp, "split": terms.split, "taps": terms.taps, "kl": terms.kl}
         if labels is not None:
             logged["ce"] = terms.ce
-        sums = sums + torch.stack([v.detach().mean().cpu() for v in logged.values()])
+        recent.append([v.detach().mean().cpu() for v in logged.values()])
         if step % LOG_STEPS == 0:
-            mean = dict(zip(logged, (sums / LOG_STEPS).tolist(), strict=True))
-            sums = 0
+            mean = dict(zip(logged, torch.tensor(recent).mean(0).tolist(), strict=True))
+            recent.clear()
             with log.open("a") as f:
                 f.write(json.dumps({"step": step, "lr": rate, **mean}) + "\n")
             bar.set_postfix({k: f"{v:.3f}" for k, v in mean.items()})

@@ -8,6 +8,7 @@ import { mmac, table } from '../table.ts';
 export function bundleCommand(): Command {
   return new Command('bundle')
     .description('Bundles: a model as one verified unit.')
+    .addHelpText('after', '\nExamples:\n  raccoon bundle list\n  raccoon bundle verify ./my-bundle')
     .addCommand(
       new Command('list')
         .description('The bundles that a name would find.')

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Bundle } from '@raccoon/bundle';
 import { findBundle, openBundle } from '@raccoon/bundle/node';
 import {
+  evaluateJpeg,
   evaluatePoints,
   evaluateUnsplit,
   listImageFolder,
@@ -20,6 +21,7 @@ interface EvalFlags extends PointOptions {
   data: string;
   dataName: string;
   unsplit?: true;
+  jpeg?: number[];
   limit?: number;
   seed: number;
   record?: true;
@@ -38,6 +40,12 @@ export function evalCommand(): Command {
     .addOption(rateOption())
     .option('--unsplit', 'the unsplit network instead: the whole of it on the edge')
     .addOption(
+      new Option(
+        '--jpeg <qualities>',
+        'JPEG and the unsplit network beside it, for instance 10,20,40',
+      ).argParser((text) => text.split(',').map(whole(1))),
+    )
+    .addOption(
       new Option('--limit <photos>', 'a class-balanced sample, the same for every point').argParser(whole(1)),
     )
     .addOption(new Option('--seed <n>', 'of the sample').argParser(whole(0)).default(1))
@@ -51,7 +59,8 @@ Without --blocks and --rate: every operating point, and the unsplit network besi
 Examples:
   raccoon eval --data imagenet20/val --limit 500
   raccoon eval --data imagenet20/val --blocks 4 --rate 2 --json
-  raccoon eval --data imagenet20/val --unsplit`,
+  raccoon eval --data imagenet20/val --unsplit
+  raccoon eval --data imagenet20/val --limit 500 --jpeg 10,20,40`,
     )
     .action(evaluate);
 }
@@ -63,26 +72,33 @@ async function evaluate(flags: EvalFlags): Promise<void> {
   const points = flags.unsplit ? [] : wantedPoints(bundle, flags);
   const withUnsplit = flags.unsplit || (flags.blocks === undefined && flags.rate === undefined);
 
+  const qualities = flags.jpeg ?? [];
   const bar = progressBar('photos');
-  const total = photos.length * (points.length + (withUnsplit ? 1 : 0));
-  const rows =
-    points.length > 0 ? await evaluatePoints(bundle, photos, points, (done) => bar.update(done, total)) : [];
-  const before = points.length * photos.length;
-  const unsplit = withUnsplit
-    ? await evaluateUnsplit(bundle, photos, (done) => bar.update(before + done, total))
-    : undefined;
+  const total = photos.length * (points.length + qualities.length + (withUnsplit ? 1 : 0));
+  let before = 0;
+  const progress = (done: number): void => bar.update(before + done, total);
+  const rows = points.length > 0 ? await evaluatePoints(bundle, photos, points, progress) : [];
+  before = points.length * photos.length;
+  const jpegs: { quality: number; row: Evaluation }[] = [];
+  for (const quality of qualities) {
+    jpegs.push({ quality, row: await evaluateJpeg(bundle, photos, quality, progress) });
+    before += photos.length;
+  }
+  const unsplit = withUnsplit ? await evaluateUnsplit(bundle, photos, progress) : undefined;
   bar.stop();
 
   if (flags.record) await record(flags, rows);
   const { name, version } = bundle.manifest;
   if (flags.json) {
     const context = { bundle: name, version, data: flags.dataName, seed: flags.seed };
-    process.stdout.write(`${JSON.stringify({ ...context, points: rows, ...(unsplit && { unsplit }) })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ ...context, points: rows, jpeg: jpegs, ...(unsplit && { unsplit }) })}\n`,
+    );
     return;
   }
   process.stdout.write(
     `${name} ${version}, ${photos.length} photos of ${flags.dataName}, ${bundle.manifest.classes.length}-way; measured\n\n` +
-      `${accuracyTable(rows, unsplit)}\n`,
+      `${accuracyTable(rows, jpegs, unsplit)}\n`,
   );
   if (rows.length > 0) {
     process.stdout.write(
@@ -105,7 +121,11 @@ function wantedPoints(bundle: Bundle, { blocks, rate }: PointOptions): number[] 
   return wanted;
 }
 
-function accuracyTable(rows: readonly PointEvaluation[], unsplit: Evaluation | undefined): string {
+function accuracyTable(
+  rows: readonly PointEvaluation[],
+  jpegs: readonly { quality: number; row: Evaluation }[],
+  unsplit: Evaluation | undefined,
+): string {
   return table(
     [
       '',
@@ -122,6 +142,7 @@ function accuracyTable(rows: readonly PointEvaluation[], unsplit: Evaluation | u
     ],
     [
       ...rows.map((row) => accuracyCells(`n=${row.n} q=${row.q}`, row)),
+      ...jpegs.map(({ quality, row }) => accuracyCells(`JPEG quality ${quality}, whole network`, row)),
       ...(unsplit ? [accuracyCells('whole network on the edge', unsplit)] : []),
     ],
   );
