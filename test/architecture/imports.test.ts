@@ -157,4 +157,4 @@ test("nx sees exactly the table's arrows", () => {
   } finally {
     rmSync(folder, { recursive: true });
   }
-});
+}, 300_000); // a limit for a hung process; it takes two seconds

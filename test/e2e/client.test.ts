@@ -30,7 +30,10 @@ async function client(cloud: ConnectOptions['cloud'], options: Options = {}): Pr
 }
 
 /** The real service behind the transport that has no sockets. */
-async function memoryCloud(options: Partial<CloudOptions> = {}, limits?: Partial<Limits>): Promise<MemoryServer> {
+async function memoryCloud(
+  options: Partial<CloudOptions> = {},
+  limits?: Partial<Limits>,
+): Promise<MemoryServer> {
   const local = await openService({ bundle, workers: 1, ...options });
   const server = serveMemory(local.service, limits);
   cleanups.push(async () => {
@@ -58,17 +61,18 @@ async function all(outcomes: AsyncIterable<Outcome>): Promise<Outcome[]> {
   return list.toSorted((a, b) => a.index - b.index);
 }
 
-const code = (outcome: Outcome): unknown => (isFailure(outcome) ? (outcome.error as TransportError).code : 'ok');
+const code = (outcome: Outcome): unknown =>
+  isFailure(outcome) ? (outcome.error as TransportError).code : 'ok';
 
 describe.each([
   ['memory', async () => (await memoryCloud()).connect()],
   ['gRPC', async () => (await grpcCloud()).address],
 ])('over %s', (_, start) => {
   test('one image: a path, bytes, or pixels', async () => {
-    const { classify, edge } = await client(await start(), { topK: 3, wantLogits: true });
+    const here = await client(await start(), { topK: 3, wantLogits: true });
     const hen = sample('hen.jpg');
-    const { bytes, bpp, point } = await edge.encode(hen);
-    const answer = await classify(hen);
+    const { bytes, bpp, point } = await here.edge.encode(hen);
+    const answer = await here.classify(hen);
     expect(answer).toMatchObject({ image: hen, index: 0, bytes, bpp, point });
     expect(answer.bundleVersion).toBe(bundle.manifest.version);
     expect(answer.logits).toHaveLength(bundle.manifest.classes.length);
@@ -81,31 +85,40 @@ describe.each([
     expect(answer.margin).toBeCloseTo(answer.top[0]!.probability - answer.top[1]!.probability, 5);
 
     const file = new Uint8Array(await readFile(hen));
-    expect((await classify(file)).top).toEqual(answer.top);
+    expect((await here.classify(file)).top).toEqual(answer.top);
     const pixels = { data: new Uint8Array(64 * 64 * 3), width: 64, height: 64 };
-    expect(await classify(pixels)).toMatchObject({ image: pixels, index: 0 });
+    expect(await here.classify(pixels)).toMatchObject({ image: pixels, index: 0 });
   });
 
   test('many images: each has its outcome, and one that fails stops nothing', async () => {
-    const { classify } = await client(await start());
-    const photos = [sample('hen.jpg'), 'nobody.jpg', sample('koala.jpg'), new Uint8Array(9), sample('hen.jpg')];
-    const outcomes = await all(classify(photos));
+    const here = await client(await start());
+    const photos = [
+      sample('hen.jpg'),
+      'nobody.jpg',
+      sample('koala.jpg'),
+      new Uint8Array(9),
+      sample('hen.jpg'),
+    ];
+    const outcomes = await all(here.classify(photos));
     expect(outcomes.map(({ index, image }) => ({ index, image }))).toEqual(
       photos.map((image, index) => ({ index, image })),
     );
     expect(outcomes.map(code)).toEqual(['ok', 'not-found', 'ok', 'not-an-image', 'ok']);
     const [first, , , , last] = outcomes;
     expect(first).toMatchObject({ index: 0, bytes: (last as { bytes: number }).bytes });
-    expect(await all(classify([]))).toEqual([]);
+    expect(await all(here.classify([]))).toEqual([]);
   });
 
   test('a damaged bitstream is refused with a code; the stream goes on', async () => {
-    const { classify, edge, send } = await client(await start());
-    const encoded = await edge.encode(sample('hen.jpg'));
+    const here = await client(await start());
+    const encoded = await here.edge.encode(sample('hen.jpg'));
     const damaged = { ...encoded, slices: encoded.slices.map((slice) => slice.with(40, slice[40]! ^ 1)) };
-    await expect(send('hen', damaged)).rejects.toMatchObject({ name: 'RequestError', code: 'corrupt-bitstream' });
-    expect(await send('hen', encoded, 7)).toMatchObject({ image: 'hen', index: 7 });
-    expect((await classify(sample('hen.jpg'))).bytes).toBe(encoded.bytes);
+    await expect(here.send('hen', damaged)).rejects.toMatchObject({
+      name: 'RequestError',
+      code: 'corrupt-bitstream',
+    });
+    expect(await here.send('hen', encoded, 7)).toMatchObject({ image: 'hen', index: 7 });
+    expect((await here.classify(sample('hen.jpg'))).bytes).toBe(encoded.bytes);
   });
 
   test('another codec is refused at once, with what to do', async () => {
@@ -122,39 +135,40 @@ describe.each([
 test('the result does not depend on the transport', async () => {
   const answers = [];
   for (const cloud of [(await memoryCloud()).connect(), (await grpcCloud()).address]) {
-    const { classify } = await client(cloud, { wantLogits: true });
-    answers.push((await classify(sample('koala.jpg'))).logits);
+    const here = await client(cloud, { wantLogits: true });
+    answers.push((await here.classify(sample('koala.jpg'))).logits);
   }
   expect(answers[0]).toEqual(answers[1]);
 });
 
 test('sources: a generator, an async one, and more images than may be in flight', async () => {
   const server = await memoryCloud({}, { maxInFlight: 2 });
-  const { classify } = await client(server.connect(), { maxInFlight: 3 });
+  const here = await client(server.connect(), { maxInFlight: 3 });
   const photos = samples.slice(0, 5);
   const inFlight = [...photos, ...photos];
-  expect((await all(classify(inFlight.values()))).map(code)).toEqual(inFlight.map(() => 'ok'));
+  expect((await all(here.classify(inFlight.values()))).map(code)).toEqual(inFlight.map(() => 'ok'));
   async function* slowly(): AsyncGenerator<ImageInput> {
     for (const photo of photos) {
       await new Promise((resolve) => setImmediate(resolve));
       yield photo;
     }
   }
-  expect((await all(classify(slowly()))).map(({ image }) => image)).toEqual(photos);
+  expect((await all(here.classify(slowly()))).map(({ image }) => image)).toEqual(photos);
 });
 
+function* camera(): Generator<ImageInput> {
+  yield sample('hen.jpg');
+  throw new Error('the camera fell down');
+}
+
 test('a source that throws is heard after what came before it; the client goes on', async () => {
-  const { classify } = await client((await memoryCloud()).connect());
-  function* camera(): Generator<ImageInput> {
-    yield sample('hen.jpg');
-    throw new Error('the camera fell down');
-  }
-  await expect(all(classify(camera()))).rejects.toThrow('the camera fell down');
-  expect(code(await classify(sample('hen.jpg')))).toBe('ok');
+  const here = await client((await memoryCloud()).connect());
+  await expect(all(here.classify(camera()))).rejects.toThrow('the camera fell down');
+  expect(code(await here.classify(sample('hen.jpg')))).toBe('ok');
 });
 
 test('leaving early ends the source and leaves the client usable', async () => {
-  const { classify } = await client((await memoryCloud()).connect());
+  const here = await client((await memoryCloud()).connect());
   let ended = false;
   function* endless(): Generator<ImageInput> {
     try {
@@ -163,20 +177,23 @@ test('leaving early ends the source and leaves the client usable', async () => {
       ended = true;
     }
   }
-  for await (const outcome of classify(endless())) {
+  for await (const outcome of here.classify(endless())) {
     expect(code(outcome)).toBe('ok');
     break;
   }
   expect(ended).toBe(true);
-  expect(code(await classify(sample('koala.jpg')))).toBe('ok');
+  expect(code(await here.classify(sample('koala.jpg')))).toBe('ok');
 });
 
 test('a deadline is an outcome of its image', async () => {
   // a batch that waits for company which never comes
   const server = await memoryCloud({ maxBatchDelayMs: 600_000 });
-  const { classify } = await client(server.connect(), { timeoutMs: 1 });
-  await expect(classify(sample('hen.jpg'))).rejects.toMatchObject({ name: 'RequestError', code: 'deadline' });
-  const outcomes = await all(classify([sample('hen.jpg'), 'nobody.jpg']));
+  const here = await client(server.connect(), { timeoutMs: 1 });
+  await expect(here.classify(sample('hen.jpg'))).rejects.toMatchObject({
+    name: 'RequestError',
+    code: 'deadline',
+  });
+  const outcomes = await all(here.classify([sample('hen.jpg'), 'nobody.jpg']));
   expect(outcomes.map(code)).toEqual(['deadline', 'not-found']);
 });
 
@@ -184,9 +201,9 @@ test('a link that breaks fails what is left, each image by itself', async () => 
   const { port } = await grpcCloud();
   const relay = await startWireMeter(port);
   cleanups.push(() => relay.close());
-  const { classify } = await client(relay.address, { maxInFlight: 2 });
+  const here = await client(relay.address, { maxInFlight: 2 });
   const outcomes: Outcome[] = [];
-  for await (const outcome of classify(samples)) {
+  for await (const outcome of here.classify(samples)) {
     if (outcomes.length === 0) relay.close();
     outcomes.push(outcome);
   }
@@ -200,21 +217,21 @@ test('a link that breaks fails what is left, each image by itself', async () => 
 
 test('a cloud that leaves in good order and comes back is found again', async () => {
   const first = await grpcCloud();
-  const { classify } = await client(first.address, { maxInFlight: 2 });
+  const here = await client(first.address, { maxInFlight: 2 });
   const outcomes: Outcome[] = [];
   let left: Promise<void> | undefined;
-  for await (const outcome of classify(samples)) {
+  for await (const outcome of here.classify(samples)) {
     left ??= first.close();
     outcomes.push(outcome);
   }
   await left;
   expect(outcomes.map((outcome) => outcome.index).toSorted((a, b) => a - b)).toEqual([...samples.keys()]);
   expect(outcomes.filter(isFailure).every(({ error }) => error instanceof TransportError)).toBe(true);
-  await expect(classify(sample('hen.jpg'))).rejects.toMatchObject({ name: 'TransportError' });
+  await expect(here.classify(sample('hen.jpg'))).rejects.toMatchObject({ name: 'TransportError' });
 
   await grpcCloud(first.address);
   // gRPC waits a moment before it tries an address again that refused it
-  const answer = await vi.waitFor(() => classify(sample('hen.jpg')), { timeout: 30_000, interval: 200 });
+  const answer = await vi.waitFor(() => here.classify(sample('hen.jpg')), { timeout: 30_000, interval: 200 });
   expect(code(answer)).toBe('ok');
 });
 
@@ -236,10 +253,10 @@ describe('connecting', () => {
   });
 
   test('closed is closed', async () => {
-    const { classify, close } = await client((await memoryCloud()).connect());
-    await classify(sample('hen.jpg'));
-    await close();
-    await expect(classify(sample('hen.jpg'))).rejects.toMatchObject({ code: 'closed' });
-    await close();
+    const here = await client((await memoryCloud()).connect());
+    await here.classify(sample('hen.jpg'));
+    await here.close();
+    await expect(here.classify(sample('hen.jpg'))).rejects.toMatchObject({ code: 'closed' });
+    await here.close();
   });
 });

@@ -11,7 +11,9 @@ async function helps(path: string[] = []): Promise<[string, string][]> {
   expectSuccess(ended);
   // the block of commands alone: the examples below it start with "  raccoon", too
   const block = ended.stdout.split('Commands:\n')[1]?.split('\n\n')[0] ?? '';
-  const names = [...block.matchAll(/^ {2}([a-z]+)/gm)].map((match) => match[1]!).filter((name) => name !== 'help');
+  const names = [...block.matchAll(/^ {2}([a-z]+)/gm)]
+    .map((match) => match[1]!)
+    .filter((name) => name !== 'help');
   const all: [string, string][] = [[path.join(' '), ended.stdout]];
   for (const name of names) all.push(...(await helps([...path, name])));
   return all;
@@ -20,7 +22,9 @@ async function helps(path: string[] = []): Promise<[string, string][]> {
 test('every command has help with examples', async () => {
   const all = await helps();
   const names = all.map(([name]) => name);
-  expect(names).toEqual(expect.arrayContaining(['', 'demo', 'cloud', 'edge', 'encode', 'decode', 'inspect', 'eval']));
+  expect(names).toEqual(
+    expect.arrayContaining(['', 'demo', 'cloud', 'edge', 'encode', 'decode', 'inspect', 'eval']),
+  );
   expect(names).toEqual(expect.arrayContaining(['bundle', 'bundle list', 'bundle verify']));
   for (const [name, help] of all) {
     expect(help, name).toMatch(new RegExp(`Examples?:\n {2}raccoon ${name}`));
@@ -66,20 +70,20 @@ test('demo: a photo that is not there ends it, with its cloud', async () => {
   expectFailure(await raccoon(['demo', 'nobody.jpg']), 'nobody.jpg does not exist');
 });
 
-describe('eval', () => {
-  /** An ImageFolder of two classes. */
-  function imageFolder(): string {
-    const folder = temporaryFolder();
-    for (const [wnid, name] of [
-      ['n01443537', 'goldfish.jpg'],
-      ['n01514859', 'hen.jpg'],
-    ] as const) {
-      mkdirSync(join(folder, wnid));
-      copyFileSync(sample(name), join(folder, wnid, name));
-    }
-    return folder;
+/** An ImageFolder of two classes. */
+function imageFolder(): string {
+  const folder = temporaryFolder();
+  for (const [wnid, name] of [
+    ['n01443537', 'goldfish.jpg'],
+    ['n01514859', 'hen.jpg'],
+  ] as const) {
+    mkdirSync(join(folder, wnid));
+    copyFileSync(sample(name), join(folder, wnid, name));
   }
+  return folder;
+}
 
+describe('eval', () => {
   test('one point, as JSON and as a table', async () => {
     const args = ['eval', '--data', imageFolder(), '--blocks', '0', '--rate', '0'];
     const json = await raccoon([...args, '--json']);
@@ -92,7 +96,8 @@ describe('eval', () => {
 
   test('says what is wrong', async () => {
     const folder = imageFolder();
-    const wrong = (...args: string[]): ReturnType<typeof raccoon> => raccoon(['eval', '--data', folder, ...args]);
+    const wrong = (...args: string[]): ReturnType<typeof raccoon> =>
+      raccoon(['eval', '--data', folder, ...args]);
     expectFailure(await wrong('--blocks', '99'), 'no such point');
     expectFailure(await raccoon(['eval', '--data', join(folder, 'nowhere')]), 'nowhere is not a folder');
     const broken = join(folder, 'n01514859', 'z.jpg');

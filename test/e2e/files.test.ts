@@ -91,7 +91,9 @@ describe('bundles', () => {
     const list = await raccoon(['bundle', 'list', '--json']);
     expectSuccess(list);
     const bundles = JSON.parse(list.stdout) as { name: string; folder: string }[];
-    expect(bundles).toContainEqual(expect.objectContaining({ name: 'imagenet1k-mobilenet', folder: shippedBundle }));
+    expect(bundles).toContainEqual(
+      expect.objectContaining({ name: 'imagenet1k-mobilenet', folder: shippedBundle }),
+    );
     const table = await raccoon(['bundle', 'list']);
     expectSuccess(table);
     expect(table.stdout).toContain('n=0 q=0');
@@ -110,7 +112,10 @@ describe('bundles', () => {
     bytes[bytes.length >> 1]! ^= 1;
     writeFileSync(file, bytes);
     expectFailure(await raccoon(['bundle', 'verify', folder]), `${name} was changed`);
-    expectFailure(await raccoon(['cloud', '--bundle', folder, '--listen', '127.0.0.1:0']), `${name} was changed`);
+    expectFailure(
+      await raccoon(['cloud', '--bundle', folder, '--listen', '127.0.0.1:0']),
+      `${name} was changed`,
+    );
   });
 
   test('one that is not there', async () => {

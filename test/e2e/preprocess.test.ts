@@ -15,11 +15,17 @@ async function firstClass(pixels: Uint8Array): Promise<number> {
   return topClasses(await unsplit.run(toTensor(pixels, input)), 1)[0]!;
 }
 
-test.each(['goldfish', 'espresso', 'koala', 'raccoon'])('%s: the pixels are those of training', async (name) => {
-  const golden = await sharp(join(root, `test/vectors/preprocess/${name}.png`)).raw().toBuffer();
-  const pixels = await readPixels(sample(`${name}.jpg`), input);
-  expect(pixels.length).toBe(golden.length);
-  const difference = pixels.reduce((sum, value, i) => sum + Math.abs(value - golden[i]!), 0) / pixels.length;
-  expect(difference).toBeLessThanOrEqual(1); // level of 255
-  expect(await firstClass(pixels)).toBe(await firstClass(golden));
-});
+test.each(['goldfish', 'espresso', 'koala', 'raccoon'])(
+  '%s: the pixels are those of training',
+  async (name) => {
+    const golden = await sharp(join(root, `test/vectors/preprocess/${name}.png`))
+      .raw()
+      .toBuffer();
+    const pixels = await readPixels(sample(`${name}.jpg`), input);
+    expect(pixels.length).toBe(golden.length);
+    const difference =
+      pixels.reduce((sum, value, i) => sum + Math.abs(value - golden[i]!), 0) / pixels.length;
+    expect(difference).toBeLessThanOrEqual(1); // level of 255
+    expect(await firstClass(pixels)).toBe(await firstClass(golden));
+  },
+);

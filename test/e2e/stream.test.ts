@@ -16,12 +16,25 @@ test('every photo of a folder is answered', async () => {
   expectSuccess(ended);
   const named = lines(ended.stdout).map((line) => line.split('  ')[0]);
   expect(named.map((name) => join(root, name!)).toSorted()).toEqual(samples);
-  for (const line of lines(ended.stdout)) expect(line).toMatch(/ % {2}[\d,]+ B \(\d\.\d\d bpp\) {2}encode .* ms, round trip .* ms$/);
+  for (const line of lines(ended.stdout))
+    expect(line).toMatch(/ % {2}[\d,]+ B \(\d\.\d\d bpp\) {2}encode .* ms, round trip .* ms$/);
 });
 
 test('--json: one object a photo; --top and the operating point are heard', async () => {
   const { address } = await startCloud();
-  const ended = await raccoon(['edge', sample('hen.jpg'), '-c', address, '--json', '--top', '2', '-n', '0', '-q', '0']);
+  const ended = await raccoon([
+    'edge',
+    sample('hen.jpg'),
+    '-c',
+    address,
+    '--json',
+    '--top',
+    '2',
+    '-n',
+    '0',
+    '-q',
+    '0',
+  ]);
   expectSuccess(ended);
   const [answer] = lines(ended.stdout).map((line) => JSON.parse(line) as Record<string, unknown>);
   expect(answer).toMatchObject({ file: sample('hen.jpg'), index: 0, point: 0 });
@@ -44,11 +57,22 @@ test('bad files among good ones: a line for each, the others answered', async ()
   writeFileSync(text, 'dear diary');
   writeFileSync(half, readFileSync(sample('koala.jpg')).subarray(0, 50_000));
   const nobody = join(folder, 'nobody.jpg');
-  const ended = await raccoon(['edge', text, sample('hen.jpg'), nobody, half, sample('koala.jpg'), '-c', address]);
+  const ended = await raccoon([
+    'edge',
+    text,
+    sample('hen.jpg'),
+    nobody,
+    half,
+    sample('koala.jpg'),
+    '-c',
+    address,
+  ]);
   expect(ended.code).toBe(1);
-  expect(lines(ended.stdout).map((line) => line.split('  ')[0]).toSorted()).toEqual(
-    [sample('hen.jpg'), sample('koala.jpg')].toSorted(),
-  );
+  expect(
+    lines(ended.stdout)
+      .map((line) => line.split('  ')[0])
+      .toSorted(),
+  ).toEqual([sample('hen.jpg'), sample('koala.jpg')].toSorted());
   const errors = lines(ended.stderr).toSorted();
   expect(errors).toHaveLength(3);
   expect(errors[0]).toBe(`raccoon: ${half} is damaged: ${errors[0]!.split(': ').slice(2).join(': ')}`);
@@ -69,9 +93,12 @@ describe('no cloud', () => {
     expectFailure(await raccoon(['edge', 'samples/', '-c', address]), `${address}.*raccoon cloud`);
   });
 
-  test.each(['nonsense:port', 'no.such.host.invalid:1', '127.0.0.1:99999'])('an address like %s', async (address) => {
-    expectFailure(await raccoon(['edge', sample('hen.jpg'), '-c', address]), /./);
-  });
+  test.each(['nonsense:port', 'no.such.host.invalid:1', '127.0.0.1:99999'])(
+    'an address like %s',
+    async (address) => {
+      expectFailure(await raccoon(['edge', sample('hen.jpg'), '-c', address]), /./);
+    },
+  );
 
   test('it is killed in the middle', async () => {
     const cloud = await startCloud();

@@ -46,7 +46,14 @@ async function writeBundle(tables: Uint8Array = TABLES): Promise<Manifest> {
     provenance: {},
     latentSpaceId: LATENT_SPACE,
     codecs: [{ id: await codecId(tables, LATENT_SPACE), tables: 'tables.bin' }],
-    input: { width: 8, height: 8, shortSide: 9, filter: 'bilinear-antialias', mean: [0, 0, 0], std: [1, 1, 1] },
+    input: {
+      width: 8,
+      height: 8,
+      shortSide: 9,
+      filter: 'bilinear-antialias',
+      mean: [0, 0, 0],
+      std: [1, 1, 1],
+    },
     latent: { channels: 1, height: 1, width: 1 },
     features: { channels: 1, height: 1, width: 1 },
     points: [
@@ -102,10 +109,14 @@ test('the bundle that ships verifies', async () => {
   await verifyBundle(await openBundle('imagenet1k-mobilenet'));
 });
 
-describe('what is wrong has a code', () => {
-  const fails = (code: string, message: RegExp | string): Promise<void> =>
-    expect(load()).rejects.toMatchObject({ name: 'BundleError', code, message: expect.stringMatching(message) });
+const fails = (code: string, message: RegExp | string): Promise<void> =>
+  expect(load()).rejects.toMatchObject({
+    name: 'BundleError',
+    code,
+    message: expect.stringMatching(message),
+  });
 
+describe('what is wrong has a code', () => {
   test('not-found', async () => {
     await expect(openBundle(folder)).rejects.toMatchObject({ code: 'not-found' });
     await expect(openBundle('no-such-bundle')).rejects.toMatchObject({
@@ -167,7 +178,10 @@ describe('what is wrong has a code', () => {
 
   test('file-hash: one bit', async () => {
     await writeBundle();
-    write('tables.bin', TABLES.map((byte, i) => (i === 20 ? byte ^ 1 : byte)));
+    write(
+      'tables.bin',
+      TABLES.map((byte, i) => (i === 20 ? byte ^ 1 : byte)),
+    );
     await fails('file-hash', 'tables.bin');
   });
 

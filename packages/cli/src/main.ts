@@ -47,10 +47,10 @@ function withSettings(command: Command): Command {
   return command;
 }
 
-// Whoever reads our output may stop: `raccoon inspect file | head`.
+// Whoever reads our output may stop: `raccoon inspect file | head`. What is left is written to nobody; exiting here
+// could end the process inside ONNX Runtime, which aborts it.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
-  process.exit();
 });
 
 try {

@@ -14,5 +14,7 @@ test("what is left out of an operating point is the default point's", async () =
     if (q === fallback.q) expect(choosePoint(bundle, n, undefined)).toBe(p);
     if (n === fallback.n) expect(choosePoint(bundle, undefined, q)).toBe(p);
   }
-  expect(() => choosePoint(bundle, 99, undefined)).toThrow(expect.objectContaining({ code: 'unknown-point' }));
+  expect(() => choosePoint(bundle, 99, undefined)).toThrow(
+    expect.objectContaining({ code: 'unknown-point' }),
+  );
 });

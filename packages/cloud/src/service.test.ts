@@ -32,38 +32,46 @@ class ManualRunner {
 
   /** Ends the running batch. */
   finish(outcomeOf: (item: BatchItem) => Outcome = classified): void {
-    const { resolve } = this.#running!;
+    const running = this.#running!;
     this.#running = undefined;
-    resolve({ outcomes: this.batches.at(-1)!.map(outcomeOf), decodeMs: 1, inferMs: 2 });
+    running.resolve({ outcomes: this.batches.at(-1)!.map(outcomeOf), decodeMs: 1, inferMs: 2 });
     this.freed();
   }
 
   fail(error: Error): void {
-    const { reject } = this.#running!;
+    const running = this.#running!;
     this.#running = undefined;
-    reject(error);
+    running.reject(error);
     this.freed();
   }
 }
 
 /** A result that tells which payload it is for. */
-function classified({ payload }: BatchItem): Outcome {
-  return { result: { top: [{ index: checksum(payload), probability: 1, logit: 1 }], margin: 1 } };
+function classified(item: BatchItem): Outcome {
+  return { result: { top: [{ index: checksum(item.payload), probability: 1, logit: 1 }], margin: 1 } };
 }
 
-function checksum(payload: Uint8Array): number {
-  return payload.reduce((sum, byte) => (31 * sum + byte) >>> 0, 7);
+function checksum(bytes: Uint8Array): number {
+  return bytes.reduce((sum, byte) => (31 * sum + byte) >>> 0, 7);
 }
 
 function setUp(limits: Partial<BatchLimits> = {}) {
   const runner = new ManualRunner();
-  const service = new CloudService(bundle, runner, { maxBatch: 4, maxBatchDelayMs: 0, maxQueue: 3, ...limits });
+  const service = new CloudService(bundle, runner, {
+    maxBatch: 4,
+    maxBatchDelayMs: 0,
+    maxQueue: 3,
+    ...limits,
+  });
   runner.freed = () => service.workerFreed();
   const controllers = new Map<number, AbortController>();
   const infer = (id: number, request: Partial<InferRequest> = {}): Promise<InferResponse> => {
     const controller = new AbortController();
     controllers.set(id, controller);
-    return service.infer({ id, payload: payload(id), ...request }, { signal: controller.signal, peer: 'test' });
+    return service.infer(
+      { id, payload: payload(id), ...request },
+      { signal: controller.signal, peer: 'test' },
+    );
   };
   const cancel = (id: number): void => controllers.get(id)!.abort();
   return { runner, service, infer, cancel };
@@ -93,7 +101,12 @@ test('answers are matched to their requests, across batches, with what they cost
   expect(runner.batches.map((batch) => batch.length)).toEqual([1, 3]);
   runner.finish();
   for (const [i, response] of (await Promise.all(answers)).entries()) {
-    expect(response).toMatchObject({ id: i + 1, decodeMs: 1, inferMs: 2, bundleVersion: bundle.manifest.version });
+    expect(response).toMatchObject({
+      id: i + 1,
+      decodeMs: 1,
+      inferMs: 2,
+      bundleVersion: bundle.manifest.version,
+    });
     expect(response.result!.top[0]!.index).toBe(checksum(payload(i + 1)));
     expect(response.queueMs).toBeGreaterThanOrEqual(0);
   }
@@ -150,7 +163,10 @@ test('a cancelled request is answered at once and not computed; one in a running
 
 test('a request whose client is gone already is not queued', async () => {
   const { runner, service } = setUp();
-  const response = await service.infer({ id: 1, payload: payload(1) }, { signal: AbortSignal.abort(), peer: 'test' });
+  const response = await service.infer(
+    { id: 1, payload: payload(1) },
+    { signal: AbortSignal.abort(), peer: 'test' },
+  );
   expect(response).toMatchObject(failure(1, 'cancelled'));
   expect(runner.batches).toHaveLength(0);
 });
@@ -200,24 +216,36 @@ test('an image that the worker cannot decode is corrupt; its neighbours are answ
   const answers = [2, 3].map((id) => infer(id));
   runner.finish();
   const bad = checksum(payload(2));
-  runner.finish((item) => (checksum(item.payload) === bad ? { corrupt: 'words are wrong' } : classified(item)));
+  runner.finish((item) =>
+    checksum(item.payload) === bad ? { corrupt: 'words are wrong' } : classified(item),
+  );
   expect(await answers[0]).toMatchObject(failure(2, 'corrupt-bitstream', 'words are wrong'));
   expect((await answers[1])!.result).toBeDefined();
 });
 
-describe('refused at the door, without any work', () => {
-  const flipped = (bytes: Uint8Array, at: number, mask: number): Uint8Array =>
-    bytes.map((byte, i) => (i === at ? byte ^ mask : byte));
+const flipped = (bytes: Uint8Array, at: number, mask: number): Uint8Array =>
+  bytes.map((byte, i) => (i === at ? byte ^ mask : byte));
 
+describe('refused at the door, without any work', () => {
   test.each<[string, () => Partial<InferRequest>, string, string]>([
     ['nothing', () => ({ payload: new Uint8Array(0) }), 'corrupt-bitstream', '0 bytes'],
     ['a header cut short', () => ({ payload: payload(1).subarray(0, 15) }), 'corrupt-bitstream', '15 bytes'],
     ['a stream cut short', () => ({ payload: payload(1).subarray(0, 30) }), 'corrupt-bitstream', 'checksum'],
     ['one bit of a word', () => ({ payload: flipped(payload(1), 17, 1) }), 'corrupt-bitstream', 'checksum'],
-    ['one bit of the codec id', () => ({ payload: flipped(payload(1), 2, 1) }), 'corrupt-bitstream', 'checksum'],
+    [
+      'one bit of the codec id',
+      () => ({ payload: flipped(payload(1), 2, 1) }),
+      'corrupt-bitstream',
+      'checksum',
+    ],
     ['a later version', () => ({ payload: flipped(payload(1), 0, 0x10) }), 'bad-request', 'version 1'],
     ['a flag', () => ({ payload: flipped(payload(1), 0, 1) }), 'bad-request', 'flags'],
-    ['another codec', () => ({ payload: payload(1, { id: 'feedfacecafe' }) }), 'unknown-codec', 'feedfacecafe'],
+    [
+      'another codec',
+      () => ({ payload: payload(1, { id: 'feedfacecafe' }) }),
+      'unknown-codec',
+      'feedfacecafe',
+    ],
     ['another latent', () => ({ payload: payload(1, { h: 7, w: 14 }) }), 'bad-request', '7x14'],
   ])('%s', async (_, request, code, message) => {
     const { runner, infer } = setUp();
@@ -258,13 +286,13 @@ describe('hello', () => {
   });
 });
 
-describe('the bundle can be fetched', () => {
-  const fetch = async (service: CloudService, name: string, file: string, offset: number): Promise<Buffer> => {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of service.fetchFile(name, file, offset)) chunks.push(chunk);
-    return Buffer.concat(chunks);
-  };
+const fetch = async (service: CloudService, name: string, file: string, offset: number): Promise<Buffer> => {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of service.fetchFile(name, file, offset)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+};
 
+describe('the bundle can be fetched', () => {
   test('manifest and files, from an offset on', async () => {
     const { service } = setUp();
     const { name, decoder } = bundle.manifest;

@@ -34,12 +34,14 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0)) await cleanup();
 });
 
-async function startPool(workers = 1): Promise<{ pool: WorkerPool; threads: Worker[]; freed: () => Promise<void> }> {
+async function startPool(
+  workers = 1,
+): Promise<{ pool: WorkerPool; threads: Worker[]; freed: () => Promise<void> }> {
   const threads: Worker[] = []; // those that the pool made, which keeps them to itself
   const collect = (worker: Worker): void => void threads.push(worker);
   process.on('worker', collect);
-  let onFree = (): void => undefined;
-  const pool = new WorkerPool(data, () => onFree());
+  let onFree: (() => void) | undefined;
+  const pool = new WorkerPool(data, () => onFree?.());
   cleanups.push(async () => {
     await pool.stop();
     process.off('worker', collect);
@@ -181,12 +183,12 @@ test('a network that cannot be loaded is an error of the start, and no worker st
 });
 
 test('the service without sockets: a close answers what runs and refuses what waits', async () => {
-  const { service, close } = await openService({ bundle, workers: 1, maxBatch: 1 });
+  const local = await openService({ bundle, workers: 1, maxBatch: 1 });
   const context = { signal: new AbortController().signal, peer: 'test' };
-  const infer = (id: number) => service.infer({ id, payload: item(id).payload, topK: 2 }, context);
+  const infer = (id: number) => local.service.infer({ id, payload: item(id).payload, topK: 2 }, context);
   const running = infer(1);
   const waiting = infer(2);
-  await close();
+  await local.close();
   expect((await running).result!.top).toHaveLength(2);
   expect(await waiting).toMatchObject({ id: 2, error: { code: 'unavailable' } });
   expect(await infer(3)).toMatchObject({ id: 3, error: { code: 'unavailable' } });

@@ -66,7 +66,9 @@ export class WorkerPool {
   /** Runs a batch on a free worker. @throws TransportError `unavailable` when the worker died, `internal` */
   run(items: BatchItem[]): Promise<BatchOutcome> {
     if (this.#state === 'ended') {
-      return Promise.reject(new TransportError('unavailable', 'this cloud has no workers any more; ask another'));
+      return Promise.reject(
+        new TransportError('unavailable', 'this cloud has no workers any more; ask another'),
+      );
     }
     const slot = this.#free();
     if (!slot) throw new Error('run() without a free worker');
@@ -102,7 +104,7 @@ export class WorkerPool {
     const slot: Slot = { worker, ready: false, running: undefined };
     this.#slots.add(slot);
     return new Promise((resolve, reject) => {
-      let cause: unknown;
+      let cause: Error | undefined;
       worker.on('message', (message: FromWorker) => {
         if (message.kind === 'ready') {
           slot.ready = true;
@@ -112,23 +114,28 @@ export class WorkerPool {
         }
         this.#onFree();
       });
-      worker.on('error', (error) => {
+      worker.on('error', (error: Error) => {
         cause = error;
       });
       worker.on('exit', (code) => {
         this.#slots.delete(slot);
         slot.running?.reject(
-          new TransportError('unavailable', 'the worker died while it ran this image; send it again', { cause }),
+          new TransportError('unavailable', 'the worker died while it ran this image; send it again', {
+            cause,
+          }),
         );
-        reject(new Error(`a worker could not start: ${String(cause ?? `exit code ${code}`)}`, { cause }));
+        reject(new Error(`a worker could not start: ${cause?.message ?? `exit code ${code}`}`, { cause }));
         if (this.#state === 'running') this.#replace();
       });
     });
   }
 
   #replace(): void {
-    if (++this.#deaths <= MAX_DEATHS) this.#spawn().catch(() => undefined); // its exit comes here again
-    else if (this.#slots.size === 0) this.#end();
+    if (++this.#deaths <= MAX_DEATHS) {
+      this.#spawn().catch(() => undefined); // its exit comes here again
+    } else if (this.#slots.size === 0) {
+      this.#end();
+    }
   }
 
   #end(): void {

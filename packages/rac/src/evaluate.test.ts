@@ -30,7 +30,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 function expectAccuracies(row: Evaluation): void {
   expect(row.images).toBe(3);
-  for (const accuracy of [row.top1, row.top5]) expect([0, 1, 2, 3]).toContain(Math.round((accuracy * 3) / 100));
+  for (const accuracy of [row.top1, row.top5])
+    expect([0, 1, 2, 3]).toContain(Math.round((accuracy * 3) / 100));
   expect(row.top5).toBeGreaterThanOrEqual(row.top1);
 }
 
@@ -63,7 +64,12 @@ test('the unsplit network sends nothing', async () => {
   const row = await evaluateUnsplit(bundle, photos);
   expectAccuracies(row);
   const { stem, classifier } = bundle.manifest;
-  expect(row).toMatchObject({ payloadBpp: 0, wireBpp: 0, bytesPerImage: 0, edgeMacs: stem.macs + classifier.macs });
+  expect(row).toMatchObject({
+    payloadBpp: 0,
+    wireBpp: 0,
+    bytesPerImage: 0,
+    edgeMacs: stem.macs + classifier.macs,
+  });
 });
 
 test('a folder that is no class of the bundle, or a photo that cannot be read, is named', async () => {

@@ -17,7 +17,12 @@ beforeAll(async () => {
 test('a JPEG of the photo', async () => {
   const { jpeg, quality } = await encodeJpeg(pixels, 224, 224, 75);
   expect(quality).toBe(75);
-  expect(await sharp(jpeg).metadata()).toMatchObject({ format: 'jpeg', width: 224, height: 224, channels: 3 });
+  expect(await sharp(jpeg).metadata()).toMatchObject({
+    format: 'jpeg',
+    width: 224,
+    height: 224,
+    channels: 3,
+  });
 });
 
 test('no quality comes nearer to a size', async () => {

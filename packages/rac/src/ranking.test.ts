@@ -5,7 +5,12 @@ test('quantiles are the nearest rank, whatever the order', () => {
   const values = [30, 10, 50, 20, 40];
   expect([0, 0.2, 0.21, 0.5, 0.95, 1].map((p) => quantile(values, p))).toEqual([10, 10, 20, 30, 50, 50]);
   expect(quantile([7], 0.95)).toBe(7);
-  expect(quantile(Array.from({ length: 100 }, (_, i) => i + 1), 0.95)).toBe(95);
+  expect(
+    quantile(
+      Array.from({ length: 100 }, (_, i) => i + 1),
+      0.95,
+    ),
+  ).toBe(95);
   expect(quantile([], 0.5)).toBeNaN();
   expect(values).toEqual([30, 10, 50, 20, 40]);
 });

@@ -43,10 +43,6 @@ Examples:
     )
     .action(async ({ drainSeconds, ...options }: CloudFlags) => {
       const cloud = await startCloud(options);
-      const { name, version } = cloud.bundle.manifest;
-      process.stdout.write(
-        `raccoon cloud: ${name} ${version} on ${cloud.address}, ${cloud.workers} worker${cloud.workers > 1 ? 's' : ''}. Ctrl-C drains and ends.\n`,
-      );
       let stopping = false;
       const stop = (): void => {
         if (stopping) return;
@@ -55,6 +51,11 @@ Examples:
         // the process ends by itself, with code 0, once nothing is open any more
         cloud.close(drainSeconds * 1000).catch(report);
       };
+      // before the line that tells others that it runs, and may be ended
       process.on('SIGTERM', stop).on('SIGINT', stop);
+      const { name, version } = cloud.bundle.manifest;
+      process.stdout.write(
+        `raccoon cloud: ${name} ${version} on ${cloud.address}, ${cloud.workers} worker${cloud.workers > 1 ? 's' : ''}. Ctrl-C drains and ends.\n`,
+      );
     });
 }

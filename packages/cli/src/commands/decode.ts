@@ -14,6 +14,9 @@ export function decodeCommand(): Command {
     .addHelpText('after', `\nExample:\n  raccoon decode raccoon.rac --top 3`)
     .action(async (file: string, flags: { bundle: string; top: number; json?: true }) => {
       const slices = await readRacFile(file);
+      if (slices.length > 1) {
+        throw new Error(`${file} has ${slices.length} slices; this version classifies images of one slice`);
+      }
       const local = await openService({ bundle: flags.bundle, workers: 1 });
       const response = await local.service.infer(
         { id: 1, payload: slices[0]!, topK: flags.top },

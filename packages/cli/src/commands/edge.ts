@@ -1,4 +1,5 @@
 import { buffer } from 'node:stream/consumers';
+import { BundleError } from '@raccoon/bundle';
 import { connect, isFailure, type Classification, type ConnectOptions } from '@raccoon/client';
 import type { ImageInput } from '@raccoon/edge';
 import { TransportError } from '@raccoon/transport';
@@ -56,8 +57,8 @@ async function edge(paths: string[], flags: EdgeFlags): Promise<void> {
       if (!isFailure(outcome)) {
         answered++;
         process.stdout.write(flags.json ? `${JSON.stringify(toJson(name, outcome))}\n` : line(name, outcome));
-      } else if (outcome.error instanceof TransportError) {
-        // the link, not this image: the others would fail alike
+      } else if (outcome.error instanceof TransportError || outcome.error instanceof BundleError) {
+        // the link or the encoder, not this image: the others would fail alike
         report(`${outcome.error.message} (${answered} of ${images.length} photos answered)`);
         break;
       } else {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Manifest } from '@raccoon/bundle';
-import sharp from 'sharp';
+import sharp, { type Sharp } from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ImageInput, RawImage } from '../common/image.ts';
 import { readPixels } from './pixels.ts';
@@ -36,7 +36,7 @@ function twoColours(width: number, height: number, left: Rgb = red, right: Rgb =
   return { data, width, height };
 }
 
-function encoder({ data, width, height }: RawImage): sharp.Sharp {
+function encoder({ data, width, height }: RawImage): Sharp {
   const channels = data.length === width * height * 4 ? 4 : 3;
   return sharp(data, { raw: { width, height, channels } });
 }
@@ -50,7 +50,10 @@ function at(pixels: Uint8Array, x: number, y: number): number[] {
 /** Every value at most `levels` from what is expected. */
 function expectNear(actual: number[], expected: number[], levels: number): void {
   for (const [i, value] of expected.entries()) {
-    expect(Math.abs(actual[i]! - value), `${actual} instead of ${expected}`).toBeLessThanOrEqual(levels);
+    expect(
+      Math.abs(actual[i]! - value),
+      `${actual.join()} instead of ${expected.join()}`,
+    ).toBeLessThanOrEqual(levels);
   }
 }
 
@@ -104,7 +107,10 @@ test('EXIF orientation is applied, to a photo of the right size as well', async 
 });
 
 test('grayscale becomes three equal channels', async () => {
-  const gray = await encoder(twoColours(300, 300, [60, 60, 60], [200, 200, 200])).toColourspace('b-w').png().toBuffer();
+  const gray = await encoder(twoColours(300, 300, [60, 60, 60], [200, 200, 200]))
+    .toColourspace('b-w')
+    .png()
+    .toBuffer();
   expect((await sharp(gray).metadata()).channels).toBe(1);
   const pixels = await readPixels(gray, input);
   expectNear(at(pixels, 5, 100), [60, 60, 60], 1);
@@ -118,7 +124,11 @@ test('transparency goes on white', async () => {
   for (const form of [image, new Uint8Array(await encoder(image).png().toBuffer())]) {
     const pixels = await readPixels(form, input);
     expectNear(at(pixels, 5, 100), [255, 255, 255], 1);
-    expectNear(at(pixels, 219, 100), red.map((value) => 127 + value / 2), 2);
+    expectNear(
+      at(pixels, 219, 100),
+      red.map((value) => 127 + value / 2),
+      2,
+    );
   }
 });
 
@@ -141,14 +151,14 @@ test('16 bits a channel become 8', async () => {
   expectNear(at(pixels, 219, 100), blue, 1);
 });
 
-describe('what is wrong has a code', () => {
-  const fails = (image: ImageInput, code: string, message: string): Promise<void> =>
-    expect(readPixels(image, input)).rejects.toMatchObject({
-      name: 'EdgeError',
-      code,
-      message: expect.stringContaining(message),
-    });
+const fails = (image: ImageInput, code: string, message: string): Promise<void> =>
+  expect(readPixels(image, input)).rejects.toMatchObject({
+    name: 'EdgeError',
+    code,
+    message: expect.stringContaining(message),
+  });
 
+describe('what is wrong has a code', () => {
   test('not-found', () => fails(join(folder, 'nobody.jpg'), 'not-found', 'nobody.jpg does not exist'));
 
   test('not-an-image: a text file, whatever its name', async () => {
@@ -182,8 +192,15 @@ describe('what is wrong has a code', () => {
     await fails(file, 'image-too-large', 'large.png has 50.0 megapixels, the limit is 40');
   });
 
+  test('image-too-large: so narrow that scaling it would need more pixels than allowed', () =>
+    fails(twoColours(8, 6000), 'image-too-large', '8x6000 px, too long and narrow'));
+
   test('raw-size', async () => {
     const { data } = twoColours(20, 20);
-    await fails({ data, width: 20, height: 21 }, 'raw-size', '1200 bytes are neither RGB nor RGBA of 20x21 px');
+    await fails(
+      { data, width: 20, height: 21 },
+      'raw-size',
+      '1200 bytes are neither RGB nor RGBA of 20x21 px',
+    );
   });
 });

@@ -37,12 +37,18 @@ export async function readPixels(
       `${name} is ${size.width}x${size.height} px, at least ${MIN_SIDE}x${MIN_SIDE} are needed`,
     );
   }
+  const scale = shortSide / Math.min(size.width, size.height);
+  const scaledWidth = Math.max(width, Math.floor(size.width * scale + 0.5));
+  const scaledHeight = Math.max(height, Math.floor(size.height * scale + 0.5));
+  if (scaledWidth * scaledHeight > maxMegapixels * 1e6) {
+    throw new EdgeError(
+      'image-too-large',
+      `${name} is ${size.width}x${size.height} px, too long and narrow to be scaled to a short side of ${shortSide}: crop it first`,
+    );
+  }
   try {
     let photo = open(image).autoOrient().toColourspace('srgb').flatten({ background: '#ffffff' });
     if (size.width !== width || size.height !== height) {
-      const scale = shortSide / Math.min(size.width, size.height);
-      const scaledWidth = Math.max(width, Math.floor(size.width * scale + 0.5));
-      const scaledHeight = Math.max(height, Math.floor(size.height * scale + 0.5));
       photo = photo
         // shrink-on-load would resample in the JPEG decoder, with another filter than in training
         .resize(scaledWidth, scaledHeight, { kernel: 'linear', fit: 'fill', fastShrinkOnLoad: false })
