@@ -18,6 +18,8 @@ const options: ort.InferenceSession.SessionOptions = {
   intraOpNumThreads: threads,
   interOpNumThreads: 1,
   graphOptimizationLevel: 'all',
+  // idle threads sleep instead of spinning: other workers and the sockets share these processors
+  extra: { session: { intra_op: { allow_spinning: '0' } } },
 };
 const decoderSession = await ort.InferenceSession.create(decoder, options);
 const classifierSession = await ort.InferenceSession.create(classifier, options);

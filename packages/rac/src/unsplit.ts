@@ -20,7 +20,11 @@ export async function loadUnsplit(
 ): Promise<UnsplitNetwork> {
   const { manifest } = bundle;
   const { input } = manifest;
-  const options = { intraOpNumThreads: threads, interOpNumThreads: 1 };
+  const options = {
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    extra: { session: { intra_op: { allow_spinning: '0' } } }, // it runs beside edge and cloud, and is not to slow them
+  };
   const stem = await ort.InferenceSession.create(await bundle.read(manifest.stem.file), options);
   const classifier = await ort.InferenceSession.create(await bundle.read(manifest.classifier.file), options);
   const network: UnsplitNetwork = {

@@ -15,6 +15,8 @@ export async function loadEncoder(onnx: Uint8Array, name: string, threads: numbe
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       graphOptimizationLevel: 'all',
+      // idle threads sleep instead of spinning: the next photo is being decoded on these processors
+      extra: { session: { intra_op: { allow_spinning: '0' } } },
     });
   } catch (cause) {
     throw new EdgeError('encoder', `${name} cannot be loaded: ${(cause as Error).message}`, { cause });
