@@ -54,6 +54,13 @@ test('every point gets a row through the real codec and a real socket', async ()
     expect(row.wireBpp).toBeGreaterThan(row.payloadBpp);
     expect(row.bytes.words + row.bytes.flush + row.bytes.header).toBeCloseTo(row.bytesPerImage, 9);
     expect(row.bytes.header).toBe(HEADER_BYTES);
+    // everything on the wire is one of these, and the fields of one request are few
+    const { protobuf, grpc, http2 } = row.bytes;
+    expect(((row.bytesPerImage + protobuf + grpc + http2) * 8) / (224 * 224)).toBeCloseTo(row.wireBpp, 9);
+    expect(protobuf).toBeGreaterThan(5);
+    expect(protobuf).toBeLessThan(20);
+    expect(http2).toBeGreaterThanOrEqual(9);
+    expect(protobuf + grpc + http2).toBeLessThanOrEqual(40);
     // the coder wastes next to nothing over what the tables say
     expect(Math.abs(row.bytes.words - row.bytes.estimated)).toBeLessThan(0.03 * row.bytes.estimated);
   }

@@ -38,8 +38,12 @@ export interface ByteSplit {
   /** The coder's final state. */
   flush: number;
   header: number;
-  /** protobuf fields, gRPC prefix and HTTP/2 frames, on a warm stream. */
-  wire: number;
+  /** On a warm stream: the message's fields around the bitstream, */
+  protobuf: number;
+  /** the prefix of each message, */
+  grpc: number;
+  /** and frame headers and frames of the connection's own. */
+  http2: number;
 }
 
 export interface PointEvaluation extends Evaluation {
@@ -52,6 +56,7 @@ export interface PointEvaluation extends Evaluation {
 export type Progress = (done: number, total: number) => void;
 
 const FLUSH_BYTES = 4; // rANS state, docs/bitstream.md
+const GRPC_PREFIX_BYTES = 5; // compression flag (1), message length (4)
 const IN_FLIGHT = 8;
 
 /**
@@ -119,7 +124,9 @@ async function evaluatePoint(
   await Promise.all(sending);
 
   const bytes = mean(answers.map((answer) => answer.bytes));
-  const wire = meter.read().sent / photos.length;
+  const { sent, sentData } = meter.read();
+  const wire = sent / photos.length;
+  const data = sentData / photos.length;
   const encodeMs = answers.map((answer) => answer.encodeMs);
   const hits = (k: number): number =>
     answers.filter((answer) => answer.top.slice(0, k).some((score) => score.index === labels[answer.index]))
@@ -143,7 +150,9 @@ async function evaluatePoint(
       words: bytes - HEADER_BYTES - FLUSH_BYTES,
       flush: FLUSH_BYTES,
       header: HEADER_BYTES,
-      wire: wire - bytes,
+      protobuf: data - GRPC_PREFIX_BYTES - bytes,
+      grpc: GRPC_PREFIX_BYTES,
+      http2: wire - data,
     },
   };
 }

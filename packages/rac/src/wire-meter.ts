@@ -4,8 +4,11 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 export interface WireMeter {
   /** Connect here instead of to the target. */
   readonly address: string;
-  /** Bytes since the last `reset`, both directions: TCP payload, so HTTP/2 frames and all inside them. */
-  read(): { sent: number; received: number };
+  /**
+   * Bytes since the last `reset`, both directions: TCP payload, so HTTP/2 frames and all inside them. `sentData` is
+   * the part of `sent` inside DATA frames: gRPC's messages with their prefixes.
+   */
+  read(): { sent: number; sentData: number; received: number };
   reset(): void;
   close(): void;
 }
@@ -13,6 +16,7 @@ export interface WireMeter {
 /** Starts a relay to `port` on 127.0.0.1. */
 export async function startWireMeter(port: number): Promise<WireMeter> {
   let sent = 0;
+  let sentData = 0;
   let received = 0;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -27,7 +31,11 @@ export async function startWireMeter(port: number): Promise<WireMeter> {
         ends.forEach((end) => end.destroy());
       });
     }
-    client.on('data', (chunk) => (sent += chunk.length));
+    const readFrames = frameReader((length) => (sentData += length));
+    client.on('data', (chunk: Buffer) => {
+      sent += chunk.length;
+      readFrames(chunk);
+    });
     target.on('data', (chunk) => (received += chunk.length));
     client.pipe(target);
     target.pipe(client);
@@ -35,14 +43,41 @@ export async function startWireMeter(port: number): Promise<WireMeter> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     address: `127.0.0.1:${(server.address() as AddressInfo).port}`,
-    read: () => ({ sent, received }),
+    read: () => ({ sent, sentData, received }),
     reset() {
       sent = 0;
+      sentData = 0;
       received = 0;
     },
     close() {
       server.close();
       for (const socket of sockets) socket.destroy();
     },
+  };
+}
+
+const PREFACE_BYTES = 24; // RFC 9113, section 3.4
+const FRAME_HEADER_BYTES = 9; // section 4.1: length (3), type (1), flags (1), stream (4)
+const DATA = 0;
+
+/** Reads what an HTTP/2 client sends, cut anywhere, and tells the length of each DATA frame without its header. */
+function frameReader(onData: (length: number) => void): (chunk: Buffer) => void {
+  let skip = PREFACE_BYTES;
+  const header: number[] = [];
+  return (chunk) => {
+    let at = 0;
+    while (at < chunk.length) {
+      if (skip > 0) {
+        const skipped = Math.min(skip, chunk.length - at);
+        at += skipped;
+        skip -= skipped;
+        continue;
+      }
+      header.push(chunk[at++]!);
+      if (header.length < FRAME_HEADER_BYTES) continue;
+      skip = (header[0]! << 16) | (header[1]! << 8) | header[2]!;
+      if (header[3] === DATA) onData(skip);
+      header.length = 0;
+    }
   };
 }

@@ -167,7 +167,7 @@ function accuracyCells(name: string, row: Evaluation): string[] {
 function byteTable({ manifest }: Bundle, rows: readonly PointEvaluation[]): string {
   const pixels = manifest.input.width * manifest.input.height;
   return table(
-    ['', 'entropy model', 'words', 'difference', 'flush', 'header', 'protobuf + gRPC'],
+    ['', 'entropy model', 'words', 'difference', 'flush', 'header', 'protobuf', 'gRPC', 'HTTP/2'],
     rows.map(({ point, n, q, bytes }) => {
       const expected = (manifest.points[point]!.expectedBpp * pixels) / 8;
       return [
@@ -177,7 +177,9 @@ function byteTable({ manifest }: Bundle, rows: readonly PointEvaluation[]): stri
         `${(100 * (bytes.words / expected - 1)).toFixed(2)} %`,
         String(bytes.flush),
         String(bytes.header),
-        bytes.wire.toFixed(1),
+        bytes.protobuf.toFixed(1),
+        String(bytes.grpc),
+        bytes.http2.toFixed(1),
       ];
     }),
   );
