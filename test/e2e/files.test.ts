@@ -1,7 +1,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { crc32c } from '../../packages/codec/src/crc32c.ts';
+import { crc32c } from '@raccoon/rans-coder';
 import { expectFailure, expectSuccess, lines, raccoon } from '../helpers/cli.ts';
 import { sample, shippedBundle, temporaryFolder } from '../helpers/paths.ts';
 

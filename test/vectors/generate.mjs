@@ -2,8 +2,8 @@
 //
 //     npx tsc --build packages/codec && node test/vectors/generate.mjs
 //
-// Good cases come from the TypeScript coder, so they are only as right as it is: rans.json's are also checked against a
-// naive coder in packages/rans-coder, and every case against the Python reference coder. Bad cases are made by hand.
+// Good cases come from the TypeScript coder's plain engine, so they are only as right as it is: the tests hold the
+// WebAssembly engine and the Python reference coder, written from the documents, to them. Bad cases are made by hand.
 import { writeFileSync } from 'node:fs';
 import {
   CodecError,
@@ -14,8 +14,7 @@ import {
   serialiseTables,
   writeRac,
 } from '@raccoon/codec';
-import { RansTables, encode } from '@raccoon/rans-coder';
-import { crc32c } from '../../packages/codec/dist/crc32c.js';
+import { RansTables, crc32c, encode, serialiseTables as serialisePool } from '@raccoon/rans-coder';
 
 const LATENT_SPACE_ID = '000102030405060708090a0b0c0d0e0f';
 
@@ -26,6 +25,13 @@ const bytes = (text) => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'h
 function random(seed) {
   let state = seed;
   return () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+}
+
+/** The CRC-32C of `data`, going on from `seed`, as 4 bytes. */
+function checksumOf(data, seed = 0) {
+  const checksum = new Uint8Array(4);
+  new DataView(checksum.buffer).setUint32(0, crc32c(data, seed), true);
+  return checksum;
 }
 
 /** A Laplace variable of standard deviation `std`. */
@@ -56,45 +62,162 @@ const ransTables = [
   { offset: 0, frequencies: [1, 65535] },
   laplaceTable(2),
   { offset: 1, frequencies: [32768, 32768] },
+  { offset: -1, frequencies: [16384, 16384, 32768] }, // likeliest: the first of equals, whatever the escape has
+  laplaceTable(0.05),
+  laplaceTable(30),
+  { offset: 0, frequencies: Array(256).fill(256) }, // every symbol has 8 bits
 ];
+const [skewed, certain, rare, spread, half, equals, silent, broad, flat] = ransTables.keys();
+
+const zeros = (count) => Array(count).fill(0);
 
 function ransVectors() {
   const pool = RansTables.fromFrequencies(ransTables);
   const next = random(1);
-  const long = Array.from({ length: 300 }, () => Math.round(laplace(2.5, next)));
+  const symbolsOf = (count, std) => Array.from({ length: count }, () => Math.round(laplace(std, next)));
+  const long = symbolsOf(300, 2.5);
+  const powers = Array.from({ length: 32 }, (_, i) => (i % 2 ? -1 : 1) * 2 ** i);
+  const every = [1, 2, 4];
+  const chosen = [null];
+
+  const indexed = [
+    ['no symbols', [], [], every],
+    ['one symbol', [0], [skewed], every],
+    ['every symbol of a table', [-1, 0, 1], [skewed, skewed, skewed], every],
+    ['an escape without digits', [0], [half], chosen],
+    ['the smallest int32', [-(2 ** 31)], [skewed], every],
+    ['the largest int32', [2 ** 31 - 1], [skewed], chosen],
+    ['escapes of 1/65536', [1, -1], [certain, certain], chosen],
+    ['almost free symbols', zeros(100), Array(100).fill(certain), every],
+    ['escapes only', powers, Array(32).fill(rare), every],
+    ['four tables in one stream', [0, 1, -5, 0, 2], [skewed, certain, rare, skewed, spread], every],
+    ['300 symbols', long, long.map(() => spread), every],
+  ];
+  const runs = [
+    ['no runs', [], [], 4, every],
+    ['runs of no symbols', [], [skewed, certain], 0, chosen],
+    ['runs of one symbol have no flag', [0, 0, 3, 0], [skewed, certain, rare, silent], 1, every],
+    ['a set flag', zeros(8), [skewed], 8, every],
+    ['a flag that is not set', [0, 0, 0, 0, 0, 0, 0, 1], [skewed], 8, every],
+    ['too long for a flag', zeros(9), [skewed], 9, every],
+    ['the first of equals is the likeliest', [-1, -1, 0, 0], [equals, equals], 2, every],
+    ['the escape is not', [7, 7], [equals], 2, chosen],
+    ['the likeliest is an escape of another table', [0, 0, 0, 0], [rare, certain], 2, chosen],
+    ['set, not set, none, by turns', [...zeros(13), ...zeros(12), 3, ...zeros(13), ...long.slice(0, 13)], [silent, silent, certain, spread], 13, every], // prettier-ignore
+    [
+      'every lane begins anew with a run',
+      long.slice(0, 35),
+      [spread, skewed, spread, rare, spread],
+      7,
+      every,
+    ],
+    ['escapes in runs', powers, [rare, half, certain, spread], 8, every],
+    ['runs of 784 zeros', zeros(3 * 784), [silent, silent, certain], 784, chosen],
+    ['one symbol among 784 zeros', [...zeros(500), -1, ...zeros(283)], [silent], 784, chosen],
+    ['1,023 bytes expected: one lane', zeros(1023), [flat], 1023, chosen],
+    ['1,024 bytes expected: two lanes', zeros(1024), [flat], 1024, chosen],
+    ['2,047 bytes expected: two lanes', zeros(2047), [flat], 2047, chosen],
+    ['2,048 bytes expected: four lanes', zeros(2048), [flat], 2048, chosen],
+    ['flagged runs add to what is expected', [...zeros(2047), ...zeros(2047)], [flat, silent], 2047, chosen],
+  ];
+  const big = symbolsOf(2400, 30);
+  indexed.push(['1,500 wide symbols: two lanes', big.slice(0, 1500), Array(1500).fill(broad), chosen]);
+  runs.push(['2,400 wide symbols in runs: four lanes', big, [broad, broad, broad, broad], 600, chosen]);
+
+  const vector = (name, list, indexes, fields, laneCounts) =>
+    laneCounts.map((lanes) => {
+      const symbols = list.map((symbol) => symbol | 0);
+      const options = { engine: 'plain', ...(lanes !== null && { lanes }) };
+      const stream = encode(Int32Array.from(symbols), indexes, pool, options);
+      const by = lanes === null ? '' : `, ${lanes} lane${lanes > 1 ? 's' : ''}`;
+      return { name: `${name}${by}`, symbols, ...fields, lanes, bytes: hex(stream) };
+    });
   const good = [
-    ['no symbols', [], []],
-    ['one symbol', [0], [0]],
-    ['every symbol of a table', [-1, 0, 1], [0, 0, 0]],
-    ['an escape without digits', [0], [4]],
-    ['the smallest int32', [-(2 ** 31)], [0]],
-    ['the largest int32', [2 ** 31 - 1], [0]],
-    ['escapes of 1/65536', [1, -1], [1, 1]],
-    ['almost free symbols', Array(100).fill(0), Array(100).fill(1)],
-    ['escapes only', Array.from({ length: 32 }, (_, i) => (i % 2 ? -1 : 1) * 2 ** i), Array(32).fill(2)],
-    ['three tables in one stream', [0, 1, -5, 0], [0, 1, 2, 0]],
-    ['300 symbols', long, long.map(() => 3)],
-  ].map(([name, symbols, indexes]) => ({
-    name,
-    symbols: symbols.map((symbol) => symbol | 0),
-    indexes,
-    bytes: hex(encode(Int32Array.from(symbols), Uint16Array.from(indexes), pool)),
-  }));
+    ...indexed.flatMap(([name, symbols, indexes, lanes]) =>
+      vector(name, symbols, Uint16Array.from(indexes), { indexes }, lanes),
+    ),
+    ...runs.flatMap(([name, symbols, tables, length, lanes]) =>
+      vector(
+        name,
+        symbols,
+        { tables: Uint16Array.from(tables), length },
+        { runs: { tables, length } },
+        lanes,
+      ),
+    ),
+  ];
+  // A state of 2^23, as a last one: 00008000, or 00008080 where a lane follows.
   const bad = [
-    ['truncated', 'no bytes', '', []],
-    ['truncated', 'not even a state', '000001', []],
-    ['truncated', 'half a word', '0000010000', [2]],
-    ['initial-state', 'a state below 65536', 'ffff0000', []],
-    ['index-out-of-range', 'a table that is not there', '00800100', [5]],
-    ['escape-length', 'nine digits', '1a001000', [2]],
-    ['escape-not-shortest', 'one digit, zero', '02010001', [2]],
-    ['escape-not-shortest', 'a symbol that the table has', '11001000', [2]],
-    ['trailing-bytes', 'a word too many', '008001000000', [0]],
-    ['trailing-bytes', 'a byte too many', '0080010000', [0]],
-    ['final-state', 'a stream of another table', '00800100', [1]],
-    ['final-state', 'a symbol too few', '00800100', []],
-  ].map(([code, name, text, indexes]) => ({ name, code, indexes, bytes: text }));
-  return { tables: ransTables, good, bad };
+    ['truncated', 'no bytes', '', { indexes: [] }],
+    ['truncated', 'not even a state', '000080', { indexes: [] }],
+    ['truncated', 'a lane follows that is not there', '00008080', { indexes: [] }],
+    ['truncated', 'a byte too few', '000186008000', { indexes: [rare] }],
+    ['lane-count', 'three lanes', '000080000000808000008080', { indexes: [] }],
+    ['lane-count', 'five lanes', '0000800000008080000080800000808000008080', { indexes: [] }],
+    ['initial-state', 'a state below 2^23', 'ffff7f00', { indexes: [] }],
+    ['initial-state', 'a second state below 2^23', 'ffff7f00 00008080', { indexes: [] }],
+    ['index-out-of-range', 'a table that is not there', '00a0cc00', { indexes: [ransTables.length] }],
+    ['index-out-of-range', 'a run of it', '00a0cc00', { runs: { tables: [ransTables.length], length: 1 } }],
+    ['run-not-flagged', 'two zeros, spelled out', '00881902', { runs: { tables: [skewed], length: 2 } }],
+    ['escape-length', 'nine digits', '01111111118a008000', { indexes: [rare] }],
+    ['escape-not-shortest', 'one digit, zero', '0082008000', { indexes: [rare] }],
+    ['escape-not-shortest', 'two digits, the first zero', '0303080008', { indexes: [rare] }],
+    ['escape-not-shortest', 'a symbol that the table has', '01080008', { indexes: [rare] }],
+    ['symbol-range', '32768 as int16', '00000186008000', { indexes: [rare], out: 'int16' }],
+    [
+      'symbol-range',
+      '-32769 as int16',
+      '01000186008000',
+      { runs: { tables: [rare], length: 1 }, out: 'int16' },
+    ],
+    ['trailing-bytes', 'a byte too many', '0000a0cc00', { indexes: [skewed] }],
+    ['trailing-bytes', 'a byte too many for a flag', '0000008000', { indexes: [] }],
+    ['final-state', 'a stream of another table', '00a0cc00', { indexes: [certain] }],
+    ['final-state', 'a symbol too few', '00a0cc00', { indexes: [] }],
+    ['final-state', 'in the second lane', '00008100 00008080', { indexes: [] }],
+  ].map(([code, name, text, fields]) => ({ name, code, ...fields, bytes: hex(bytes(text)) }));
+  return { tables: ransTables, good, bad, ...poolVectors() };
+}
+
+/** Serialised tables: magic `RNTB`, `rest` from the version on, and the checksum that they need. */
+function poolOf(rest) {
+  const body = bytes(`524e5442 ${rest}`);
+  return Uint8Array.of(...body, ...checksumOf(body));
+}
+
+function poolVectors() {
+  const goodPools = [
+    ['no tables', []],
+    ['the tables above', ransTables],
+    ['the ends of int16', [{ offset: -32768, frequencies: [65535, 1] }, { offset: 32767, frequencies: [1, 65535] }]], // prettier-ignore
+  ].map(([name, tables]) => ({
+    name,
+    tables,
+    bytes: hex(serialisePool(RansTables.fromFrequencies(tables))),
+  }));
+  const badPools = [
+    ['tables-format', 'no bytes', ''],
+    ['tables-format', 'another magic', '524e5443 01 00 00000000'],
+    ['tables-format', 'the header alone', '524e5442 01 00'],
+    ['tables-format', 'version 2', poolOf('02 00')],
+    ['tables-format', 'a table too few', poolOf('01 01')],
+    ['tables-format', 'a table too many', poolOf('01 01 00 02 01 00 02 01')],
+    ['tables-format', 'half a number', poolOf('01 01 00 02 80')],
+    ['tables-format', 'a number longer than it need be', poolOf('01 01 00 02 8100')],
+    ['tables-format', 'a number of four bytes', poolOf('01 01 00 02 80808001')],
+    ['tables-format', '65,537 tables', poolOf('01 818004')],
+    ['tables-format', 'more entries than bytes', poolOf('01 01 00 7f 01')],
+    ['tables-format', 'an offset beyond int16', poolOf('01 01 808004 02 01')],
+    ['tables-format', 'a frequency above 65536', poolOf('01 01 00 02 818004')],
+    ['tables-checksum', 'a flipped bit', '524e5442 01 01 00 02 00 00000000'],
+    ['invalid-table', 'no entries', poolOf('01 01 00 00')],
+    ['invalid-table', 'the escape alone', poolOf('01 01 00 01')],
+    ['invalid-table', 'a frequency of 0', poolOf('01 01 00 03 00 01')],
+    ['invalid-table', 'nothing left for the escape', poolOf('01 01 00 02 808004')],
+    ['invalid-table', 'a sum above 65536', poolOf('01 01 00 03 808004 01')],
+    ['invalid-table', 'symbols beyond int16', poolOf('01 01 feff03 03 01 01')],
+  ].map(([code, name, pool]) => ({ name, code, bytes: hex(typeof pool === 'string' ? bytes(pool) : pool) }));
+  return { goodPools, badPools };
 }
 
 // ---- tables.json ----
@@ -157,39 +280,44 @@ async function tablesVectors() {
     tableOf: [0],
     tables: [ransTables[0]],
   });
+  const [version, gain, median, tableOf, pool] = [4, 8, 12, 16, 18]; // where its parts are
   /** The smallest tables.bin with some bytes replaced. */
   const patched = (at, text) => {
     const copy = binary.slice();
     copy.set(bytes(text), at);
     return copy;
   };
+  /** The same with another pool, from its version on. */
+  const pooled = (rest) => Uint8Array.of(...binary.slice(0, pool), ...poolOf(rest));
   const bad = [
     ['tables-magic', 'no bytes', new Uint8Array(0)],
     ['tables-magic', 'another magic', patched(0, '52544143')],
     ['tables-length', 'the magic alone', binary.slice(0, 4)],
-    ['tables-version', 'version 1', patched(4, '01')],
+    ['tables-length', 'half a header', binary.slice(0, 7)],
+    ['tables-version', 'version 0', patched(version, '00')],
+    ['tables-version', 'version 2', patched(version, '02')],
     ['tables-header', 'no points', patched(5, '00')],
     ['tables-header', 'no channels', patched(6, '0000')],
     ['tables-header', '256 channels', patched(6, '0001')],
-    ['tables-header', 'no tables', patched(8, '0000')],
-    ['tables-header', 'reserved bytes set', patched(10, '0100')],
     ['tables-length', 'more points than bytes', patched(5, 'ff')],
-    ['tables-length', 'more tables than bytes', patched(8, 'ffff')],
-    ['tables-length', 'a table longer than the file', patched(24, 'ffff')],
-    ['tables-length', 'a byte missing', binary.slice(0, -1)],
-    ['tables-length', 'a byte too many', Uint8Array.of(...binary, 0)],
-    ['tables-value', 'gain 0', patched(12, '00000000')],
-    ['tables-value', 'gain -1', patched(12, '000080bf')],
-    ['tables-value', 'gain infinite', patched(12, '0000807f')],
-    ['tables-value', 'gain not a number', patched(12, '0000c07f')],
-    ['tables-value', 'median not a number', patched(16, '0000c07f')],
-    ['tables-value', 'a table that is not there', patched(20, '0100')],
-    ['tables-distribution', 'frequencies that sum to 65535', patched(26, 'ff1f')],
-    ['tables-distribution', 'frequencies that sum to 65537', patched(26, '0120')],
-    ['tables-distribution', 'a zero frequency', patched(26, '0000 00c0')],
-    ['tables-distribution', 'symbols beyond int16', patched(22, 'fe7f')],
-    ['tables-distribution', 'the escape alone', Uint8Array.of(...patched(24, '0100').slice(0, 26), 0, 0)],
-  ].map(([code, name, binary_]) => ({ name, code, tablesBin: hex(binary_) }));
+    ['tables-length', 'more channels than bytes', patched(6, 'ff00')],
+    ['tables-length', 'a byte less than the counts need', binary.slice(0, pool - 1)],
+    ['tables-value', 'gain 0', patched(gain, '00000000')],
+    ['tables-value', 'gain -1', patched(gain, '000080bf')],
+    ['tables-value', 'gain infinite', patched(gain, '0000807f')],
+    ['tables-value', 'gain not a number', patched(gain, '0000c07f')],
+    ['tables-value', 'median not a number', patched(median, '0000c07f')],
+    ['tables-value', 'a table that is not there', patched(tableOf, '0100')],
+    ['tables-value', 'a pool without tables', pooled('01 00')],
+    ['tables-distribution', 'no pool', binary.slice(0, pool), 'tables-format'],
+    ['tables-distribution', 'a pool of version 2', pooled('02 01 00 02 01'), 'tables-format'],
+    ['tables-distribution', 'a pool that ends early', pooled('01 01 00 03 01'), 'tables-format'],
+    ['tables-distribution', 'a pool that is damaged', patched(pool + 8, '00'), 'tables-checksum'],
+    ['tables-distribution', 'a byte missing', binary.slice(0, -1), 'tables-checksum'],
+    ['tables-distribution', 'a byte too many', Uint8Array.of(...binary, 0), 'tables-checksum'],
+    ['tables-distribution', 'a zero frequency', pooled('01 01 00 03 00 01'), 'invalid-table'],
+    ['tables-distribution', 'the escape alone', pooled('01 01 00 01'), 'invalid-table'],
+  ].map(([code, name, binary_, cause]) => ({ name, code, cause, tablesBin: hex(binary_) }));
   return { good, bad };
 }
 
@@ -253,10 +381,8 @@ function laterSlice(fields, words, first) {
 }
 
 function slice(fields, words, seed) {
-  const checksum = new Uint8Array(4);
   const [head, tail] = [bytes(fields), bytes(words)];
-  new DataView(checksum.buffer).setUint32(0, crc32c(tail, crc32c(head, seed)), true);
-  return Uint8Array.of(...head, ...checksum, ...tail);
+  return Uint8Array.of(...head, ...checksumOf(tail, crc32c(head, seed)), ...tail);
 }
 
 function bitstreamVectors(codecs) {
@@ -278,6 +404,8 @@ function bitstreamVectors(codecs) {
     ['four slices', model, 1, 8, 8, [1, 2, 5, 8], values(8, 64, (c) => 2 / (1 + c))],
     ['two slices, not square', model, 2, 3, 11, [4, 8], values(8, 33, (c) => 5 / (1 + c))],
     ['the longest row', model, 2, 1, 255, [8], values(8, 255, (c) => 5 / (1 + c))],
+    ['channels that are nothing but zeros', model, 0, 8, 8, [3, 8], [...values(3, 64, () => 1), ...Array(320).fill(0)]], // prettier-ignore
+    ['slices of four, two and one lanes', model, 2, 26, 40, [4, 6, 8], values(8, 1040, (c) => 5 * 0.8 ** c)],
   ].map(([name, codec, point, h, w, channelEnds, list]) => {
     const symbols = list.map((symbol) => symbol | 0);
     const slices = encodeBitstream(Int16Array.from(symbols), { h, w }, point, codec, { channelEnds });
@@ -295,73 +423,83 @@ function bitstreamVectors(codecs) {
   });
 
   // Three channels of one symbol 0, which `first` holds all: version, codec, point, h, w, slice, channel end; words.
-  const words = '00800100'; // a symbol 0 of table 0
-  const allWords = hex(encode(new Int16Array(3), Uint16Array.of(0, 1, 0), tiny.tables.tables));
+  const wordsOf = (symbols, tables_) =>
+    hex(
+      encode(Int32Array.from(symbols), { tables: Uint16Array.from(tables_), length: 1 }, tiny.tables.tables),
+    );
+  const words = '00a0cc00'; // a symbol 0 of table 0
+  const allWords = wordsOf([0, 0, 0], [0, 1, 0]);
   const id = tiny.id;
-  const whole = firstSlice(`00 ${id} 00 01 01 01 03`, allWords);
+  const whole = firstSlice(`10 ${id} 00 01 01 01 03`, allWords);
   const damaged = whole.slice();
   damaged[damaged.length - 1] ^= 1;
-  const first = firstSlice(`00 ${id} 00 01 01 02 01`, words); // the first of two slices
-  const rest = hex(encode(new Int16Array(2), Uint16Array.of(1, 0), tiny.tables.tables));
-  const second = laterSlice('00 12 03 00', rest, first);
-  const other = firstSlice(
-    `00 ${id} 00 01 01 02 01`,
-    hex(encode(Int16Array.of(1), Uint16Array.of(0), tiny.tables.tables)),
-  );
+  const first = firstSlice(`10 ${id} 00 01 01 02 01`, words); // the first of two slices
+  const rest = wordsOf([0, 0], [1, 0]);
+  const second = laterSlice('10 12 03 00', rest, first);
+  const other = firstSlice(`10 ${id} 00 01 01 02 01`, wordsOf([1], [0]));
   const later = (fields) => [first, laterSlice(fields, rest, first)];
   const bad = [
     ['slice-count', 'no slices', []],
     ['slice-count', 'five slices', [first, second, second, second, second]],
-    ['slice-count', 'more slices than the header says', [whole, laterSlice('00 12 03 00', rest, whole)]],
-    ['slice-count', 'a header that says none', [firstSlice(`00 ${id} 00 01 01 00 03`, allWords)]],
-    ['slice-count', 'a header that says five', [firstSlice(`00 ${id} 00 01 01 05 03`, allWords)]],
+    ['slice-count', 'more slices than the header says', [whole, laterSlice('10 12 03 00', rest, whole)]],
+    ['slice-count', 'a header that says none', [firstSlice(`10 ${id} 00 01 01 00 03`, allWords)]],
+    ['slice-count', 'a header that says five', [firstSlice(`10 ${id} 00 01 01 05 03`, allWords)]],
     ['truncated', 'no bytes', [new Uint8Array(0)]],
     ['truncated', 'half a header', [whole.slice(0, 15)]],
     ['truncated', 'half a later header', [first, second.slice(0, 7)]],
-    ['version', 'version 1', [firstSlice(`10 ${id} 00 01 01 01 03`, allWords)]],
-    ['version', 'version 1 in a later slice', later('10 12 03 00')],
-    ['flags', 'flag 1', [firstSlice(`01 ${id} 00 01 01 01 03`, allWords)]],
-    ['flags', 'flag 8 in a later slice', later('08 12 03 00')],
+    ['version', 'version 0', [firstSlice(`00 ${id} 00 01 01 01 03`, allWords)]],
+    ['version', 'version 2', [firstSlice(`20 ${id} 00 01 01 01 03`, allWords)]],
+    ['version', 'version 0 in a later slice', later('00 12 03 00')],
+    ['flags', 'flag 1', [firstSlice(`11 ${id} 00 01 01 01 03`, allWords)]],
+    ['flags', 'flag 8 in a later slice', later('18 12 03 00')],
     ['checksum', 'a flipped bit', [damaged]],
     ['checksum', 'words cut off', [whole.slice(0, -1)]],
     ['checksum', 'a later slice of another image', [other, second]],
     ['checksum', 'a later slice alone', [Uint8Array.of(...second, ...second)]],
-    ['shape-range', 'height 0', [firstSlice(`00 ${id} 00 00 01 01 03`, allWords)]],
-    ['shape-range', 'width 0', [firstSlice(`00 ${id} 00 01 00 01 03`, allWords)]],
+    ['shape-range', 'height 0', [firstSlice(`10 ${id} 00 00 01 01 03`, allWords)]],
+    ['shape-range', 'width 0', [firstSlice(`10 ${id} 00 01 00 01 03`, allWords)]],
     [
       'slice-order',
       'a first slice that says it is the second',
-      [firstSlice(`00 ${id} 00 01 01 12 01`, words)],
+      [firstSlice(`10 ${id} 00 01 01 12 01`, words)],
     ],
-    ['slice-order', 'the third slice second', later('00 22 03 00')],
-    ['slice-order', 'another count', later('00 13 03 00')],
-    ['slice-order', 'another operating point', later('00 12 03 01')],
-    ['channel-range', 'a first slice without channels', [firstSlice(`00 ${id} 00 01 01 01 00`, '00000100')]],
-    ['channel-range', 'one slice, but not all channels', [firstSlice(`00 ${id} 00 01 01 01 01`, words)]],
-    ['channel-range', 'more channels than the codec has', [firstSlice(`00 ${id} 00 01 01 01 04`, allWords)]],
-    ['channel-range', 'all channels, but more slices', [firstSlice(`00 ${id} 00 01 01 02 03`, allWords)]],
-    ['channel-range', 'a slice that ends where it starts', later('00 12 01 00')],
-    ['channel-range', 'a last slice before the last channel', later('00 12 02 00')],
+    ['slice-order', 'the third slice second', later('10 22 03 00')],
+    ['slice-order', 'another count', later('10 13 03 00')],
+    ['slice-order', 'another operating point', later('10 12 03 01')],
+    ['channel-range', 'a first slice without channels', [firstSlice(`10 ${id} 00 01 01 01 00`, '00008000')]],
+    ['channel-range', 'one slice, but not all channels', [firstSlice(`10 ${id} 00 01 01 01 01`, words)]],
+    ['channel-range', 'more channels than the codec has', [firstSlice(`10 ${id} 00 01 01 01 04`, allWords)]],
+    ['channel-range', 'all channels, but more slices', [firstSlice(`10 ${id} 00 01 01 02 03`, allWords)]],
+    ['channel-range', 'a slice that ends where it starts', later('10 12 01 00')],
+    ['channel-range', 'a last slice before the last channel', later('10 12 02 00')],
     [
       'unknown-codec',
       'an id that the reader does not have',
-      [firstSlice('00 ffffffffffff 00 01 01 01 03', allWords)],
+      [firstSlice('10 ffffffffffff 00 01 01 01 03', allWords)],
     ],
-    ['point-range', 'a third operating point of two', [firstSlice(`00 ${id} 02 01 01 01 03`, allWords)]],
-    ['entropy', 'no words', [firstSlice(`00 ${id} 00 01 01 01 03`, '')]],
-    ['entropy', 'words after the last symbol', [firstSlice(`00 ${id} 00 01 01 01 03`, `${allWords}0000`)]],
-    ['entropy', 'words of another point', [firstSlice(`00 ${id} 01 01 01 01 03`, allWords)]],
+    ['point-range', 'a third operating point of two', [firstSlice(`10 ${id} 02 01 01 01 03`, allWords)]],
+    ['entropy', 'no words', [firstSlice(`10 ${id} 00 01 01 01 03`, '')], 'truncated'],
+    [
+      'entropy',
+      'a byte too many',
+      [firstSlice(`10 ${id} 00 01 01 01 03`, `00${allWords}`)],
+      'trailing-bytes',
+    ],
+    ['entropy', 'words of another point', [firstSlice(`10 ${id} 01 01 01 01 03`, allWords)], 'truncated'],
     [
       'entropy',
       'a symbol beyond int16',
-      [
-        firstSlice(
-          `00 ${id} 00 01 01 01 03`,
-          hex(encode(Int32Array.of(0, 32768, 0), Uint16Array.of(0, 1, 0), tiny.tables.tables)),
-        ),
-      ],
+      [firstSlice(`10 ${id} 00 01 01 01 03`, wordsOf([0, 32768, 0], [0, 1, 0]))],
+      'symbol-range',
     ],
-  ].map(([code, name, slices]) => ({ name, code, slices: slices.map(hex) }));
+    [
+      'entropy',
+      'three lanes',
+      [firstSlice(`10 ${id} 00 01 01 01 03`, '000080000000808000008080')],
+      'lane-count',
+    ],
+    ['entropy', 'zeros spelled out', [firstSlice(`10 ${id} 00 01 02 02 01`, '00881902')], 'run-not-flagged'],
+  ].map(([code, name, slices, cause]) => ({ name, code, cause, slices: slices.map(hex) }));
   const beyondLimits = [
     ['too-many-bytes', 'one byte more', [whole], { maxBytes: whole.length - 1, maxSymbols: 3 }],
     [

@@ -11,7 +11,16 @@ import {
   writeRac,
 } from '@raccoon/codec';
 import type { Codec } from '@raccoon/codec';
-import { RansError, RansTables, decode, encode } from '@raccoon/rans-coder';
+import {
+  RansError,
+  RansTables,
+  decode,
+  encode,
+  engines,
+  parseTables as parsePool,
+  serialiseTables as serialisePool,
+} from '@raccoon/rans-coder';
+import type { EncodeOptions, Indexes, Lanes } from '@raccoon/rans-coder';
 import bitstreams from './bitstream.json' with { type: 'json' };
 import latents from './quantise.json' with { type: 'json' };
 import rans from './rans.json' with { type: 'json' };
@@ -21,19 +30,56 @@ const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const bytesOf = (text: string): Uint8Array<ArrayBuffer> => Uint8Array.from(Buffer.from(text, 'hex'));
 const floatsOf = (text: string): Float32Array => new Float32Array(bytesOf(text).buffer);
 
+/** Throws a `type` with that code, and the cause with its own if there is one. */
+function expectThrow(
+  action: () => unknown,
+  type: typeof CodecError | typeof RansError,
+  code: string,
+  cause?: string,
+): void {
+  expect(action).toThrow(type);
+  const because = cause !== undefined && { cause: expect.objectContaining({ code: cause }) as unknown };
+  expect(action).toThrow(expect.objectContaining({ code, ...because }));
+}
+
+/** Of a vector: `indexes`, one for each symbol, or `runs`. */
+function indexesOf(vector: { indexes?: number[]; runs?: { tables: number[]; length: number } }): Indexes {
+  const { indexes, runs } = vector;
+  return runs === undefined
+    ? Uint16Array.from(indexes!)
+    : { tables: Uint16Array.from(runs.tables), length: runs.length };
+}
+
 describe('rans.json', () => {
-  const { tables, good, bad } = rans;
+  const { tables, good, bad, goodPools, badPools } = rans;
   const pool = RansTables.fromFrequencies(tables);
 
-  test.each(good)('$name', ({ symbols, indexes, bytes }) => {
-    expect(hex(encode(Int32Array.from(symbols), Uint16Array.from(indexes), pool))).toBe(bytes);
-    expect([...decode(bytesOf(bytes), Uint16Array.from(indexes), pool)]).toEqual(symbols);
+  describe.each(engines())('%s', (engine) => {
+    test.each(good)('$name', (vector) => {
+      const indexes = indexesOf(vector);
+      const options: EncodeOptions = vector.lanes === null ? {} : { lanes: vector.lanes as Lanes };
+      const encoded = encode(Int32Array.from(vector.symbols), indexes, pool, { ...options, engine });
+      expect(hex(encoded)).toBe(vector.bytes);
+      expect([...decode(bytesOf(vector.bytes), indexes, pool, { engine })]).toEqual(vector.symbols);
+    });
+
+    test.each(bad)('$code: $name', (vector) => {
+      const [bytes, indexes] = [bytesOf(vector.bytes), indexesOf(vector)];
+      const action = (): unknown =>
+        vector.out === 'int16'
+          ? decode(bytes, indexes, pool, { engine, out: new Int16Array(1) })
+          : decode(bytes, indexes, pool, { engine });
+      expectThrow(action, RansError, vector.code);
+    });
   });
 
-  test.each(bad)('$code: $name', ({ code, indexes, bytes }) => {
-    const action = (): unknown => decode(bytesOf(bytes), Uint16Array.from(indexes), pool);
-    expect(action).toThrow(RansError);
-    expect(action).toThrow(expect.objectContaining({ code }));
+  test.each(goodPools)('pool: $name', (vector) => {
+    expect(hex(serialisePool(RansTables.fromFrequencies(vector.tables)))).toBe(vector.bytes);
+    expect(parsePool(bytesOf(vector.bytes))).toEqual(RansTables.fromFrequencies(vector.tables));
+  });
+
+  test.each(badPools)('pool, $code: $name', ({ code, bytes }) => {
+    expectThrow(() => parsePool(bytesOf(bytes)), RansError, code);
   });
 });
 
@@ -53,10 +99,8 @@ describe('tables.json', () => {
     expect(await codecId(bytesOf(vector.tablesBin), vector.latentSpaceId)).toBe(vector.codecId);
   });
 
-  test.each(bad)('$code: $name', ({ code, tablesBin }) => {
-    const action = (): unknown => parseTables(bytesOf(tablesBin));
-    expect(action).toThrow(CodecError);
-    expect(action).toThrow(expect.objectContaining({ code }));
+  test.each(bad)('$code: $name', ({ code, cause, tablesBin }) => {
+    expectThrow(() => parseTables(bytesOf(tablesBin)), CodecError, code, cause);
   });
 });
 
@@ -114,20 +158,15 @@ describe('bitstream.json', () => {
     }
   });
 
-  test.each(bad)('$code: $name', ({ code, slices }) => {
-    const action = (): unknown => decodeBitstream(slices.map(bytesOf), codecs);
-    expect(action).toThrow(CodecError);
-    expect(action).toThrow(expect.objectContaining({ code }));
+  test.each(bad)('$code: $name', ({ code, cause, slices }) => {
+    expectThrow(() => decodeBitstream(slices.map(bytesOf), codecs), CodecError, code, cause);
   });
 
   test.each(beyondLimits)('$code: $name', ({ code, slices, limits }) => {
-    const action = (): unknown => decodeBitstream(slices.map(bytesOf), codecs, limits);
-    expect(action).toThrow(expect.objectContaining({ code }));
+    expectThrow(() => decodeBitstream(slices.map(bytesOf), codecs, limits), CodecError, code);
   });
 
   test.each(racBad)('$code: $name', ({ code, rac }) => {
-    const action = (): unknown => readRac(bytesOf(rac));
-    expect(action).toThrow(CodecError);
-    expect(action).toThrow(expect.objectContaining({ code }));
+    expectThrow(() => readRac(bytesOf(rac)), CodecError, code);
   });
 });

@@ -12,9 +12,9 @@ const LATENT_SPACE = '00112233445566778899aabbccddeeff';
 
 /** Two points, one channel, one table of two equally probable symbols and the escape. */
 const TABLES = hex(`
-  52544142 00 02 0100 0100 0000
+  52544142 01 02 0100
   0000803f 00000040  00000000 00000000  0000 0000
-  0000  0300  ff7f ff7f 0200`);
+  524e5442 01 01  00 03 ffff01 ffff01  05ea5187`);
 
 let folder: string;
 beforeEach(() => {

@@ -1,4 +1,5 @@
 import { RansError, decode, encode } from '@raccoon/rans-coder';
+import type { Runs } from '@raccoon/rans-coder';
 import type { Codec } from './codec.ts';
 import { CodecError } from './errors.ts';
 import {
@@ -61,13 +62,12 @@ export function encodeBitstream(
   }
 
   const plane = h * w;
-  const indexes = symbolIndexes(tables, point, 0, tables.channels, plane);
   const slices: Uint8Array<ArrayBuffer>[] = [];
   let start = 0;
   for (const [index, channelEnd] of channelEnds.entries()) {
     checkChannelEnd(start, channelEnd, index, sliceCount, tables.channels);
-    const range = [start * plane, channelEnd * plane] as const;
-    const words = encode(symbols.subarray(...range), indexes.subarray(...range), tables.tables);
+    const held = symbols.subarray(start * plane, channelEnd * plane);
+    const words = encode(held, channelRuns(tables, point, start, channelEnd, plane), tables.tables);
     const [first] = slices;
     slices.push(
       first === undefined
@@ -126,9 +126,10 @@ export function decodeBitstream(
     const { channelEnd } = index === 0 ? header : laterHeader(slice, first, index, header);
     checkChannelEnd(start, channelEnd, index, sliceCount, channels);
     const words = slice.subarray(index === 0 ? HEADER_BYTES : LATER_HEADER_BYTES);
-    const indexes = symbolIndexes(tables, point, start, channelEnd, plane);
+    const runs = channelRuns(tables, point, start, channelEnd, plane);
+    const out = symbols.subarray(start * plane, channelEnd * plane);
     try {
-      decode(words, indexes, tables.tables, symbols.subarray(start * plane, channelEnd * plane));
+      decode(words, runs, tables.tables, { out });
     } catch (error) {
       if (!(error instanceof RansError)) throw error;
       throw new CodecError('entropy', `slice ${index}: ${error.message}`, { cause: error });
@@ -138,19 +139,15 @@ export function decodeBitstream(
   return { codec, point, h, w, channels: start, symbols };
 }
 
-/** The table of every symbol of channels start to end - 1. A fill takes 1 % of the coding time, so none is kept. */
-export function symbolIndexes(
+/** Channels start to end - 1, a run of `plane` symbols each, with their tables at the operating point. */
+function channelRuns(
   { channels, tableOf }: CodecTables,
   point: number,
   start: number,
   end: number,
   plane: number,
-): Uint16Array {
-  const indexes = new Uint16Array((end - start) * plane);
-  for (let c = start; c < end; c++) {
-    indexes.fill(tableOf[point * channels + c]!, (c - start) * plane, (c - start + 1) * plane);
-  }
-  return indexes;
+): Runs {
+  return { tables: tableOf.subarray(point * channels + start, point * channels + end), length: plane };
 }
 
 /** Throws `CodecError` 'shape-range' or 'shape-mismatch' unless symbols is (C, h, w). */

@@ -5,7 +5,7 @@ export type CodecErrorCode =
   | 'too-many-bytes' // the slices together are longer than the limit
   | 'truncated' // a slice is shorter than its header
   | 'version' // a version that this reader does not know
-  | 'flags' // a flag that version 0 does not have
+  | 'flags' // a flag that this version does not have
   | 'checksum' // the bytes are not those that were written, or not of the same image
   | 'slice-order' // a slice is not the next one of the first slice's image
   | 'channel-range' // channel ends that do not rise, or do not end at the codec's channels
@@ -20,14 +20,14 @@ export type CodecErrorCode =
   // tables.bin
   | 'tables-magic' // it does not start with RTAB
   | 'tables-version' // a version that this reader does not know
-  | 'tables-header' // no points, channels or tables, more channels than a header can say, or reserved bytes set
-  | 'tables-length' // not as long as its counts say
+  | 'tables-header' // no points or channels, or more channels than a header can say
+  | 'tables-length' // shorter than its counts say
   | 'tables-too-large' // more than MAX_TABLES_BYTES
   | 'tables-value' // a gain not above 0, a median not finite, or a table that is not there
-  | 'tables-distribution' // a distribution breaks a rule of RansTables; `cause` is the RansError
+  | 'tables-distribution' // the pool of distributions is damaged or breaks a rule; `cause` is the RansError
   | 'latent-space-id' // not 32 lower-case hexadecimal characters
   // .rac file
-  | 'rac-magic' // it does not start with RAC and version 0
+  | 'rac-magic' // it does not start with RAC and a zero byte
   | 'rac-length'; // a slice's length points past the end, or is cut itself
 
 /** The only error that this package throws for bad input. */

@@ -5,7 +5,8 @@ import { checkPoint } from './quantise.ts';
 
 /**
  * Information of each channel's symbols under the tables, in bits: -sum log2(frequency / 65536), with the digits of
- * escapes as they are coded. Headers and the coder's few bytes of state are not in it. Throws `CodecError`.
+ * escapes as they are coded. Headers, the coder's last states and flags that are not set are not in it.
+ * Throws `CodecError`.
  */
 export function bitsPerChannel(symbols: Int16Array, shape: Shape, point: number, codec: Codec): Float64Array {
   const { tables } = codec;
@@ -23,4 +24,16 @@ export function bitsPerChannel(symbols: Int16Array, shape: Shape, point: number,
 /** The sum of `bitsPerChannel`: what the entropy coder should need for the image, in bits. */
 export function estimateBits(symbols: Int16Array, shape: Shape, point: number, codec: Codec): number {
   return bitsPerChannel(symbols, shape, point, codec).reduce((sum, bits) => sum + bits, 0);
+}
+
+/** Bytes of `slices` that are last states of the coder: 4 for each lane of each slice (docs/rans.md, "The stream"). */
+export function flushBytes(slices: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const slice of slices) {
+    for (let top = slice.length - 1; top > 0; top -= 4) {
+      bytes += 4;
+      if ((slice[top]! & 0x80) === 0) break; // no lane follows
+    }
+  }
+  return bytes;
 }

@@ -1,11 +1,11 @@
+import { crc32c } from '@raccoon/rans-coder';
 import { fromHex, toHex } from './codec-id.ts';
-import { crc32c } from './crc32c.ts';
 import { CodecError } from './errors.ts';
 import { DEFAULT_LIMITS, MAX_SLICES } from './limits.ts';
 import type { Limits } from './limits.ts';
 
-/** Version of the bitstream. 0 may change; 1 will be a promise. */
-export const VERSION = 0;
+/** Version of the bitstream: what it wrote, every later release reads (docs/bitstream.md). */
+export const VERSION = 1;
 
 /** Bytes of the first slice's header, checksum included. */
 export const HEADER_BYTES = 16;
@@ -124,7 +124,7 @@ function checkStart(slice: Uint8Array, headerBytes: number, crc: number, name: s
     );
   }
   if ((slice[0]! & 15) !== 0)
-    throw new CodecError('flags', `${name} has flags ${slice[0]! & 15}; version 0 has none`);
+    throw new CodecError('flags', `${name} has flags ${slice[0]! & 15}; version ${VERSION} has none`);
   const fields = slice.subarray(0, headerBytes - CRC_BYTES);
   if (crc32c(slice.subarray(headerBytes), crc32c(fields, crc)) !== readChecksum(slice, headerBytes)) {
     throw new CodecError(

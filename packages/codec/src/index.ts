@@ -13,4 +13,4 @@ export type { Header } from './header.ts';
 export { decodeBitstream, encodeBitstream } from './bitstream.ts';
 export type { DecodedBitstream, EncodeOptions, Shape } from './bitstream.ts';
 export { readRac, writeRac } from './rac-file.ts';
-export { bitsPerChannel, estimateBits } from './estimate.ts';
+export { bitsPerChannel, estimateBits, flushBytes } from './estimate.ts';

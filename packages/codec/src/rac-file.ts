@@ -2,7 +2,7 @@ import { CodecError } from './errors.ts';
 import { DEFAULT_LIMITS, MAX_SLICES } from './limits.ts';
 import type { Limits } from './limits.ts';
 
-const MAGIC = 0x00434152; // "RAC" and version 0, little-endian
+const MAGIC = 0x00434152; // "RAC" and a zero byte, little-endian
 const LENGTH_BYTES = 4;
 
 /** Slices -> a `.rac` file: magic, then each slice after its length. */
@@ -31,10 +31,7 @@ export function readRac(file: Uint8Array, limits: Partial<Limits> = {}): Uint8Ar
   }
   const view = new DataView(file.buffer, file.byteOffset, file.byteLength);
   if (file.length < 4 || view.getUint32(0, true) !== MAGIC) {
-    throw new CodecError(
-      'rac-magic',
-      'not a .rac file of version 0: it does not start with RAC and a zero byte',
-    );
+    throw new CodecError('rac-magic', 'not a .rac file: it does not start with RAC and a zero byte');
   }
   const slices: Uint8Array[] = [];
   for (let at = 4; at < file.length;) {

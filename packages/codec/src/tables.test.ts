@@ -1,17 +1,18 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { RansTables } from '@raccoon/rans-coder';
+import { RansTables, crc32c, fromCounts } from '@raccoon/rans-coder';
 import { CodecError, MAX_TABLES_BYTES, codecId, loadCodec, parseTables, serialiseTables } from './index.ts';
 
-// Two points, three channels, two tables.
+// Two points, three channels; a pool of two distributions.
 const LITERAL = `
-  52544142 00 02 0300 0200 0000
+  52544142 01 02 0300
   0000803f 00000040 0000003f 00008040 0000803f 0000803f
   00000000 000080bf 0000803e 00000000 00000000 00000000
   0000 0100 0000 0100 0100 0000
-  ffff 0000
-  0400 0200
-  0020 00a0 0030 0010 ffff 0100`;
+  524e5442 01 02
+  01 04 8040 80c002 8060
+  00 02 ffff03
+  2dbb35b7`;
 
 const bytes = Uint8Array.from(Buffer.from(LITERAL.replaceAll(/\s/g, ''), 'hex'));
 const id = '000102030405060708090a0b0c0d0e0f';
@@ -41,11 +42,16 @@ describe('tables.bin', () => {
   });
 
   test('only a CodecError comes out of damaged bytes, and what is accepted is what would be written', () => {
-    const damage = fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { minLength: 1, maxLength: 3 });
+    const pool = 8 + 10 * 6;
+    const damage = fc.array(fc.tuple(fc.nat(bytes.length - 5), fc.nat(255)), { minLength: 1, maxLength: 3 });
     fc.assert(
-      fc.property(damage, fc.nat(bytes.length), (changes, length) => {
-        const damaged = bytes.slice(0, length % 4 === 0 ? length : bytes.length);
+      fc.property(damage, fc.nat(3 * bytes.length), fc.boolean(), (changes, length, repaired) => {
+        const damaged = bytes.slice(0, length);
         for (const [at, value] of changes) if (at < damaged.length) damaged[at] = value;
+        if (repaired && damaged.length >= pool + 4) {
+          const end = damaged.length - 4;
+          new DataView(damaged.buffer).setUint32(end, crc32c(damaged.subarray(pool, end)), true);
+        }
         try {
           expect(serialiseTables(parseTables(damaged))).toEqual(damaged);
         } catch (error) {
@@ -59,8 +65,18 @@ describe('tables.bin', () => {
   test('tables-too-large: neither read nor written', () => {
     expect(() => parseTables(new Uint8Array(MAX_TABLES_BYTES + 1))).toThrow(withCode('tables-too-large'));
     const wide = { offset: -32768, frequencies: new Uint16Array(65535).fill(1).with(0, 2) };
-    const tables = RansTables.fromFrequencies([wide, wide]);
+    const tables = RansTables.fromFrequencies([wide, wide, wide]);
     expect(() => serialiseTables({ ...parseTables(bytes), tables })).toThrow(withCode('tables-too-large'));
+  });
+
+  test('tables-distribution: the cause is the error of the coder', () => {
+    const damaged = bytes.with(bytes.length - 1, 0);
+    expect(() => parseTables(damaged)).toThrow(
+      expect.objectContaining({
+        code: 'tables-distribution',
+        cause: expect.objectContaining({ code: 'tables-checksum' }) as unknown,
+      }),
+    );
   });
 
   test('tables-value: the writer checks too', () => {
@@ -68,22 +84,26 @@ describe('tables.bin', () => {
     expect(() => serialiseTables({ ...parseTables(bytes), gain })).toThrow(withCode('tables-value'));
   });
 
-  test('a full pool stays within 4 MB', () => {
-    const reach = 88;
-    const frequencies = new Uint16Array(2 * reach + 2).fill(1);
-    frequencies[reach] = 65536 - frequencies.length + 1;
-    const tables = RansTables.fromFrequencies(
-      Array.from({ length: 400 }, () => ({ offset: -reach, frequencies })),
-    );
-    expect(serialiseTables({ ...parseTables(bytes), tables }).length).toBeGreaterThan(
-      0.95 * MAX_TABLES_BYTES,
-    );
-    const { offsets, escapes, firsts, entries, buckets } = tables;
-    const memory = [offsets, escapes, firsts, entries, buckets].reduce(
-      (sum, array) => sum + array.byteLength,
-      0,
-    );
-    expect(memory).toBeLessThan(4_000_000);
+  test('8 x 8 points of 64 channels that share 400 distributions: within the limit, and 4 MB in memory', () => {
+    const [points, channels, count, reach] = [64, 64, 400, 64];
+    const pool = Array.from({ length: count }, (_, t) => {
+      const std = 0.05 * 500 ** (t / (count - 1)); // 0.05 to 25
+      const counts = Array.from({ length: 2 * reach + 1 }, (_unused, k) =>
+        Math.exp((-Math.SQRT2 * Math.abs(k - reach)) / std),
+      );
+      return fromCounts(-reach, counts);
+    });
+    const cells = points * channels;
+    const file = serialiseTables({
+      points,
+      channels,
+      gain: new Float32Array(cells).fill(1),
+      median: new Float32Array(cells),
+      tableOf: Uint16Array.from({ length: cells }, (_, i) => i % count),
+      tables: RansTables.fromFrequencies(pool),
+    });
+    expect(file.length).toBeLessThan(MAX_TABLES_BYTES);
+    expect(parseTables(file).tables.buffer.byteLength).toBeLessThan(4_000_000);
   });
 });
 

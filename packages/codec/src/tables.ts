@@ -1,5 +1,5 @@
-import { RansError, RansTables } from '@raccoon/rans-coder';
-import type { Distribution } from '@raccoon/rans-coder';
+import { RansError, parseTables as parsePool, serialiseTables as serialisePool } from '@raccoon/rans-coder';
+import type { RansTables } from '@raccoon/rans-coder';
 import { CodecError } from './errors.ts';
 import { MAX_SIDE, MAX_TABLES_BYTES } from './limits.ts';
 
@@ -17,102 +17,79 @@ export interface CodecTables {
 }
 
 const MAGIC = 0x42415452; // "RTAB", little-endian
-const VERSION = 0;
-const HEADER_BYTES = 12;
+const VERSION = 1;
+const HEADER_BYTES = 8;
 
-/** Reads `tables.bin` version 0 (docs/bitstream.md, "Tables"). Throws `CodecError` 'tables-...'. */
+/** Bytes of gain, median and table of one point and channel. */
+const CELL_BYTES = 10;
+
+/** Reads `tables.bin` version 1 (docs/bitstream.md, "Tables"). Throws `CodecError` 'tables-...'. */
 export function parseTables(bytes: Uint8Array): CodecTables {
   if (bytes.length > MAX_TABLES_BYTES) throw tooLarge(bytes.length);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < 4 || view.getUint32(0, true) !== MAGIC) {
     throw new CodecError('tables-magic', 'not a tables.bin: it does not start with RTAB');
   }
-  if (bytes.length < HEADER_BYTES) throw wrongLength(bytes, HEADER_BYTES);
+  if (bytes.length < HEADER_BYTES) throw tooShort(bytes, HEADER_BYTES);
   const version = view.getUint8(4);
   if (version !== VERSION) {
     throw new CodecError(
       'tables-version',
-      `tables.bin has version ${version}; this reader knows version ${VERSION}`,
+      `tables.bin has version ${version}; this reader knows version ${VERSION}: export the bundle with this release`,
     );
   }
   const points = view.getUint8(5);
   const channels = view.getUint16(6, true);
-  const count = view.getUint16(8, true);
-  if (points < 1 || channels < 1 || channels > MAX_SIDE || count < 1 || view.getUint16(10, true) !== 0) {
+  if (points < 1 || channels < 1 || channels > MAX_SIDE) {
     throw new CodecError(
       'tables-header',
-      `tables.bin says ${points} points, ${channels} channels, ${count} tables`,
+      `tables.bin says ${points} points, ${channels} channels; there are 1 to ${MAX_SIDE} of each`,
     );
   }
 
   const cells = points * channels;
-  const beforeFrequencies = HEADER_BYTES + 10 * cells + 4 * count;
-  if (bytes.length < beforeFrequencies) throw wrongLength(bytes, beforeFrequencies);
+  const beforePool = HEADER_BYTES + CELL_BYTES * cells;
+  if (bytes.length < beforePool) throw tooShort(bytes, beforePool);
   let at = HEADER_BYTES;
   const gain = Float32Array.from({ length: cells }, (_, i) => view.getFloat32(at + 4 * i, true));
   at += 4 * cells;
   const median = Float32Array.from({ length: cells }, (_, i) => view.getFloat32(at + 4 * i, true));
   at += 4 * cells;
   const tableOf = Uint16Array.from({ length: cells }, (_, i) => view.getUint16(at + 2 * i, true));
-  at += 2 * cells;
-  const offsets = Int16Array.from({ length: count }, (_, i) => view.getInt16(at + 2 * i, true));
-  at += 2 * count;
-  const sizes = Uint16Array.from({ length: count }, (_, i) => view.getUint16(at + 2 * i, true));
-  at += 2 * count;
-  const length = at + 2 * sizes.reduce((sum, size) => sum + size, 0);
-  if (bytes.length !== length) throw wrongLength(bytes, length);
-
-  const distributions: Distribution[] = [];
-  for (const [table, size] of sizes.entries()) {
-    const start = at;
-    const frequencies = Uint16Array.from({ length: size }, (_, i) => view.getUint16(start + 2 * i, true));
-    distributions.push({ offset: offsets[table]!, frequencies });
-    at += 2 * size;
-  }
-  const tables = { points, channels, gain, median, tableOf, tables: poolOf(distributions) };
+  const tables = { points, channels, gain, median, tableOf, tables: poolOf(bytes.subarray(beforePool)) };
   checkValues(tables);
   return tables;
 }
 
-/** Writes `tables.bin`; `parseTables` gives the same tables back. */
+/** Writes `tables.bin`; `parseTables` gives the same tables back. Throws `CodecError` 'tables-...'. */
 export function serialiseTables(t: CodecTables): Uint8Array<ArrayBuffer> {
   checkValues(t);
-  const cells = t.points * t.channels;
-  const pool = Array.from({ length: t.tables.count }, (_, table) => t.tables.frequencies(table));
-  const length = pool.reduce(
-    (sum, frequencies) => sum + 4 + 2 * frequencies.length,
-    HEADER_BYTES + 10 * cells,
-  );
-  if (length > MAX_TABLES_BYTES) throw tooLarge(length);
+  const pool = serialisePool(t.tables);
+  const beforePool = HEADER_BYTES + CELL_BYTES * t.points * t.channels;
+  if (beforePool + pool.length > MAX_TABLES_BYTES) throw tooLarge(beforePool + pool.length);
 
-  const bytes = new Uint8Array(length);
+  const bytes = new Uint8Array(beforePool + pool.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, MAGIC, true);
   view.setUint8(4, VERSION);
   view.setUint8(5, t.points);
   view.setUint16(6, t.channels, true);
-  view.setUint16(8, pool.length, true);
   let at = HEADER_BYTES;
-  const putFloat = (value: number): void => {
+  for (const value of [...t.gain, ...t.median]) {
     view.setFloat32(at, value, true);
     at += 4;
-  };
-  const putShort = (value: number): void => {
-    view.setUint16(at, value, true); // an int16 has the same two bytes
+  }
+  for (const table of t.tableOf) {
+    view.setUint16(at, table, true);
     at += 2;
-  };
-  t.gain.forEach(putFloat);
-  t.median.forEach(putFloat);
-  t.tableOf.forEach(putShort);
-  t.tables.offsets.forEach(putShort);
-  for (const frequencies of pool) putShort(frequencies.length);
-  for (const frequencies of pool) frequencies.forEach(putShort);
+  }
+  bytes.set(pool, at);
   return bytes;
 }
 
-function poolOf(distributions: readonly Distribution[]): RansTables {
+function poolOf(bytes: Uint8Array): RansTables {
   try {
-    return RansTables.fromFrequencies(distributions);
+    return parsePool(bytes);
   } catch (error) {
     if (!(error instanceof RansError)) throw error;
     throw new CodecError('tables-distribution', `tables.bin: ${error.message}`, { cause: error });
@@ -132,8 +109,11 @@ function checkValues({ points, channels, gain, median, tableOf, tables }: CodecT
   }
 }
 
-function wrongLength(bytes: Uint8Array, expected: number): CodecError {
-  return new CodecError('tables-length', `tables.bin has ${bytes.length} bytes; its counts need ${expected}`);
+function tooShort(bytes: Uint8Array, expected: number): CodecError {
+  return new CodecError(
+    'tables-length',
+    `tables.bin has ${bytes.length} bytes; its counts need ${expected} before the pool`,
+  );
 }
 
 function tooLarge(length: number): CodecError {

@@ -1,7 +1,7 @@
 import type { Bundle } from '@raccoon/bundle';
 import { connect, type Classification, type Client } from '@raccoon/client';
 import { startCloud } from '@raccoon/cloud';
-import { estimateBits, HEADER_BYTES } from '@raccoon/codec';
+import { estimateBits, flushBytes, HEADER_BYTES } from '@raccoon/codec';
 import type { ImageInput } from '@raccoon/edge';
 import { readPixels } from '@raccoon/edge/node';
 import { encodeJpeg } from './jpeg.ts';
@@ -35,7 +35,7 @@ export interface ByteSplit {
   estimated: number;
   /** rANS words as written, without flush. */
   words: number;
-  /** The coder's final state. */
+  /** The coder's last states, 4 bytes a lane. */
   flush: number;
   header: number;
   /** On a warm stream: the message's fields around the bitstream, */
@@ -55,7 +55,6 @@ export interface PointEvaluation extends Evaluation {
 
 export type Progress = (done: number, total: number) => void;
 
-const FLUSH_BYTES = 4; // rANS state, docs/bitstream.md
 const GRPC_PREFIX_BYTES = 5; // compression flag (1), message length (4)
 const IN_FLIGHT = 8;
 
@@ -106,11 +105,13 @@ async function evaluatePoint(
   meter.reset();
   const answers: Classification[] = [];
   const estimates: number[] = [];
+  const flushes: number[] = [];
   const entropyMs: number[] = [];
   const sending = new Set<Promise<void>>();
   for (const [index, { path }] of photos.entries()) {
     const encoded = await client.edge.encode(path, point);
     estimates.push(estimateBits(encoded.symbols, { h, w }, point, codec) / 8);
+    flushes.push(flushBytes(encoded.slices));
     entropyMs.push(encoded.codecMs);
     const sent = client.send(path, encoded, index).then((answer) => {
       answers.push(answer);
@@ -124,6 +125,7 @@ async function evaluatePoint(
   await Promise.all(sending);
 
   const bytes = mean(answers.map((answer) => answer.bytes));
+  const flush = mean(flushes);
   const { sent, sentData } = meter.read();
   const wire = sent / photos.length;
   const data = sentData / photos.length;
@@ -147,8 +149,8 @@ async function evaluatePoint(
     edgeMacs,
     bytes: {
       estimated: mean(estimates),
-      words: bytes - HEADER_BYTES - FLUSH_BYTES,
-      flush: FLUSH_BYTES,
+      words: bytes - HEADER_BYTES - flush,
+      flush,
       header: HEADER_BYTES,
       protobuf: data - GRPC_PREFIX_BYTES - bytes,
       grpc: GRPC_PREFIX_BYTES,

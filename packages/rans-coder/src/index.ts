@@ -1,6 +1,16 @@
 export { RansError } from './errors.ts';
 export type { RansErrorCode } from './errors.ts';
+export { fromCdf, fromCounts, fromProbabilities } from './distribution.ts';
+export type { Distribution } from './distribution.ts';
 export { RansTables } from './tables.ts';
-export type { Distribution } from './tables.ts';
+export { parseTables, serialiseTables } from './tables-file.ts';
+export { constant } from './indexes.ts';
+export type { Indexes, Runs } from './indexes.ts';
+export { engines } from './engine.ts';
+export type { EngineName } from './engine.ts';
 export { encode } from './encode.ts';
+export type { EncodeOptions } from './encode.ts';
 export { decode } from './decode.ts';
+export type { DecodeOptions } from './decode.ts';
+export type { Lanes } from './state.ts';
+export { crc32c } from './crc32c.ts';

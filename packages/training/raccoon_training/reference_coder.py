@@ -1,4 +1,4 @@
-"""The reference coder: symbols <-> bitstream, and tables.bin, as docs/bitstream.md has them (version 0).
+"""The reference coder: symbols <-> bitstream, and tables.bin, as docs/bitstream.md and docs/rans.md have them.
 
     latent (C, h, w) --quantise--> symbols (C, h, w) --encode_bitstream--> slices --decode_bitstream--> symbols
 
@@ -17,9 +17,11 @@ from itertools import accumulate
 
 import numpy as np
 
-VERSION = 0
+VERSION = 1  # of bitstream, rANS stream, tables.bin and pool alike
 TOTAL = 1 << 16  # frequencies of one table sum to this
-LOWEST = 1 << 16  # the smallest state, which is also the first one; states are below 2^32
+LOWEST = 1 << 23  # the smallest state, which is also the first one; states are below 2^31
+MORE_LANES = 1 << 31  # top bit of a lane's last state: another lane follows
+LEAST_FLAG = 1024  # of 65536: a run that is less likely than this to be flagged has no flag
 MAX_SLICES = 4
 MAX_BYTES = 1 << 20  # of all slices of an image
 MAX_SYMBOLS = 1 << 20  # of an image
@@ -61,8 +63,35 @@ class Table:
     def cumulative(self) -> list[int]:
         return [0, *accumulate(self.frequencies)]
 
+    @cached_property
+    def likeliest(self) -> int:
+        """The entry with the highest frequency, the escape apart, the first of equals."""
+        return max(range(self.escape), key=self.frequencies.__getitem__)
+
+    @cached_property
+    def costs(self) -> tuple[int, int]:
+        """Of the likeliest symbol, and the mean of everything else, in 1/1024 bits."""
+        cost = [16 * 1024 - fixed_log2(frequency) for frequency in self.frequencies]
+        likeliest = self.likeliest
+        cost_of_likeliest = cost[likeliest]
+        cost[self.escape] += 12 * 1024  # taken to have three digits
+        rest = sum(f * c for k, (f, c) in enumerate(zip(self.frequencies, cost, strict=True)) if k != likeliest)
+        return cost_of_likeliest, rest // (TOTAL - self.frequencies[likeliest])
+
     def has(self, symbol: int) -> bool:
         return 0 <= symbol - self.offset < self.escape
+
+
+def fixed_log2(value: int) -> int:
+    """1024 log2 value by squaring: whether the square reaches 2^16 is the next binary place."""
+    log = value.bit_length() - 1
+    mantissa = value << (15 - log)  # in [2^15, 2^16)
+    for _ in range(10):
+        mantissa = mantissa * mantissa >> 15
+        carry = mantissa >> 16
+        mantissa >>= carry
+        log = log << 1 | carry
+    return log
 
 
 @dataclass(frozen=True)
@@ -83,6 +112,56 @@ class Codec:
     tables: Tables
 
 
+def leb128(value: int) -> bytes:
+    """Seven bits a byte, lowest first, the top bit where another byte follows."""
+    return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + leb128(value >> 7)
+
+
+def write_pool(pool: Sequence[Table]) -> bytes:
+    """The distributions as docs/rans.md serialises them ("Tables as bytes")."""
+    data = b"RNTB" + bytes([VERSION]) + leb128(len(pool))
+    for table in pool:
+        numbers = (zigzag(table.offset), len(table.frequencies), *table.frequencies[:-1])
+        data += b"".join(map(leb128, numbers))
+    return data + struct.pack("<I", crc32c(data))
+
+
+def parse_pool(data: bytes) -> list[Table]:
+    """Reads what write_pool wrote. Raises CodecError 'tables-format', 'tables-checksum' or 'invalid-table'."""
+    if len(data) < 9 or data[:4] != b"RNTB":
+        raise CodecError("tables-format", "does not start with RNTB")
+    if data[4] != VERSION:
+        raise CodecError("tables-format", f"version {data[4]}")
+    body = data[:-4]
+    if crc32c(body) != int.from_bytes(data[-4:], "little"):
+        raise CodecError("tables-checksum", "damaged")
+    at = 5
+
+    def number(most: int) -> int:
+        nonlocal at
+        start, value = at, 0
+        for place in range(3):
+            if at == len(body):
+                raise CodecError("tables-format", "ends within a number")
+            byte = body[at]
+            at += 1
+            value |= (byte & 0x7F) << 7 * place
+            if byte < 0x80:
+                break
+        if value > most or leb128(value) != body[start:at]:
+            raise CodecError("tables-format", f"{body[start:at].hex()} is no number up to {most} in its shortest form")
+        return value
+
+    pool = []
+    for _ in range(number(TOTAL)):
+        offset, size = unzigzag(number(0xFFFF)), number(TOTAL)
+        frequencies = [number(TOTAL) for _ in range(size - 1)]
+        pool.append(Table(offset, [*frequencies, TOTAL - sum(frequencies)]))
+    if at != len(body):
+        raise CodecError("tables-format", f"{len(body) - at} bytes are left after the last table")
+    return pool
+
+
 def write_tables(
     gain: np.ndarray, median: np.ndarray, table_of: np.ndarray, tables: Sequence[tuple[int, np.ndarray]]
 ) -> bytes:
@@ -92,13 +171,11 @@ def write_tables(
     if not 0 <= np.min(table_of) <= np.max(table_of) < len(pool):
         raise CodecError("tables-value", f"table_of up to {np.max(table_of)}, but there are {len(pool)} tables")
     data = b"".join((
-        struct.pack("<4sBBHHH", b"RTAB", VERSION, points, channels, len(pool), 0),
+        struct.pack("<4sBBH", b"RTAB", VERSION, points, channels),
         np.asarray(gain, "<f4").tobytes(),
         np.asarray(median, "<f4").tobytes(),
         np.asarray(table_of, "<u2").tobytes(),
-        np.array([table.offset for table in pool], "<i2").tobytes(),
-        np.array([len(table.frequencies) for table in pool], "<u2").tobytes(),
-        *(np.array(table.frequencies, "<u2").tobytes() for table in pool),
+        write_pool(pool),
     ))  # fmt: skip
     parse_tables(data)  # whatever else is wrong with it, a reader would say so
     return data
@@ -112,36 +189,28 @@ def parse_tables(data: bytes) -> Tables:
         )
     if data[:4] != b"RTAB":
         raise CodecError("tables-magic", "does not start with RTAB")
-    if len(data) < 12:
+    if len(data) < 8:
         raise CodecError("tables-length", f"{len(data)} bytes")
-    version, points, channels, count, reserved = struct.unpack_from("<BBHHH", data, 4)
+    version, points, channels = struct.unpack_from("<BBH", data, 4)
     if version != VERSION:
         raise CodecError("tables-version", f"version {version}")
-    if points < 1 or not 1 <= channels <= 255 or count < 1 or reserved != 0:
-        raise CodecError("tables-header", f"{points} points, {channels} channels, {count} tables, reserved {reserved}")
+    if points < 1 or not 1 <= channels <= 255:
+        raise CodecError("tables-header", f"{points} points, {channels} channels")
 
     cells = points * channels
-    at = 12
-
-    def take(dtype: str, number: int) -> np.ndarray:
-        nonlocal at
-        if at + number * np.dtype(dtype).itemsize > len(data):
-            raise CodecError("tables-length", f"{len(data)} bytes are fewer than the counts need")
-        values = np.frombuffer(data, dtype, number, at)
-        at += values.nbytes
-        return values
-
-    gain, median = (take("<f4", cells).reshape(points, channels) for _ in range(2))
-    table_of = take("<u2", cells).reshape(points, channels)
-    offsets, sizes = take("<i2", count), take("<u2", count)
-    pool = [take("<u2", int(size)).tolist() for size in sizes]
-    if at != len(data):
-        raise CodecError("tables-length", f"{len(data)} bytes where the counts need {at}")
+    if len(data) < 8 + 10 * cells:
+        raise CodecError("tables-length", f"{len(data)} bytes where the counts need {8 + 10 * cells} before the pool")
+    gain, median, table_of = (
+        np.frombuffer(data, dtype, cells, 8 + start * cells).reshape(points, channels)
+        for dtype, start in (("<f4", 0), ("<f4", 4), ("<u2", 8))
+    )
     try:
-        tables = [Table(int(offset), frequencies) for offset, frequencies in zip(offsets, pool, strict=True)]
+        tables = parse_pool(data[8 + 10 * cells :])
     except CodecError as error:
         raise CodecError("tables-distribution", str(error)) from error
-    if not (np.isfinite(gain).all() and (gain > 0).all() and np.isfinite(median).all() and (table_of < count).all()):
+    if not (
+        np.isfinite(gain).all() and (gain > 0).all() and np.isfinite(median).all() and (table_of < len(tables)).all()
+    ):
         raise CodecError("tables-value", "a gain not above 0, a median not finite, or a table that is not there")
     return Tables(gain, median, table_of, tables)
 
@@ -170,7 +239,18 @@ def quantise(latent: np.ndarray, point: int, tables: Tables) -> np.ndarray:
     return symbols.astype(np.int16)
 
 
-# ---- symbols <-> rANS bytes ----
+# ---- symbols <-> rANS bytes (docs/rans.md) ----
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Indexes of runs of `length` symbols each: run r is coded with table tables[r]."""
+
+    tables: Sequence[int]
+    length: int
+
+
+Indexes = Sequence[int] | Runs  # a table for each symbol, or for each run
 
 
 def zigzag(symbol: int) -> int:
@@ -192,72 +272,143 @@ def steps_of(symbol: int, table: Table) -> list[tuple[int, int, int]]:
     return [escape, (len(digits), 1, 4), *((digit, 1, 4) for digit in digits)]
 
 
-def rans_encode(symbols: Sequence[int], indexes: Sequence[int], tables: Sequence[Table]) -> bytes:
-    """Symbol i with table indexes[i]. A stack: the last symbol goes in first, the last word comes out first."""
-    steps = [step for symbol, index in zip(symbols, indexes, strict=True) for step in steps_of(symbol, tables[index])]
-    state, words = LOWEST, []
-    for cumulative, frequency, bits in reversed(steps):
-        if state >= frequency << (32 - bits):
-            words.append(state & 0xFFFF)
-            state >>= 16
-        state = (state // frequency << bits) + cumulative + state % frequency
-    return struct.pack("<I", state) + struct.pack(f"<{len(words)}H", *reversed(words))
+def flag_chance(table: Table, length: int) -> int:
+    """The chance, of 65536, that a run is nothing but the likeliest symbol; 0 where runs have no flag."""
+    chance, power, n = TOTAL, table.frequencies[table.likeliest], length
+    while n > 0:
+        if n % 2 == 1:
+            chance = chance * power // TOTAL
+        power = power * power // TOTAL
+        n //= 2
+    return min(chance, TOTAL - 1) if length >= 2 and chance >= LEAST_FLAG else 0
+
+
+def choose_lanes(symbols: Sequence[int], indexes: Sequence[int], tables: Sequence[Table]) -> int:
+    """4 lanes for 2,048 expected bytes or more, 2 from 1,024, else 1; symbol i with table indexes[i]."""
+    cost = 0
+    for symbol, index in zip(symbols, indexes, strict=True):
+        of_likeliest, of_others = tables[index].costs
+        cost += of_likeliest if symbol == tables[index].offset + tables[index].likeliest else of_others
+    expected_bytes = cost / (8 * 1024)
+    return 4 if expected_bytes >= 2048 else 2 if expected_bytes >= 1024 else 1
+
+
+def rans_encode(symbols: Sequence[int], indexes: Indexes, tables: Sequence[Table], lanes: int | None = None) -> bytes:
+    """The stream of the symbols; `lanes` is 1, 2 or 4, by default what pays.
+
+    All steps in reading order, each (lane, cumulative, frequency, bits), then taken backwards: rANS is a stack.
+    """
+    steps = []
+    if isinstance(indexes, Runs):
+        of_symbols = [index for index in indexes.tables for _ in range(indexes.length)]
+        lanes = lanes or choose_lanes(symbols, of_symbols, tables)
+        for r, index in enumerate(indexes.tables):
+            table, run = tables[index], symbols[r * indexes.length : (r + 1) * indexes.length]
+            chance = flag_chance(table, indexes.length)
+            flagged = chance > 0 and all(symbol == table.offset + table.likeliest for symbol in run)
+            if chance > 0:
+                steps.append((0, 0, chance, 16) if flagged else (0, chance, TOTAL - chance, 16))
+            if not flagged:
+                steps += [(j % lanes, *step) for j, symbol in enumerate(run) for step in steps_of(symbol, table)]
+    else:
+        lanes = lanes or choose_lanes(symbols, indexes, tables)
+        for i, (symbol, index) in enumerate(zip(symbols, indexes, strict=True)):
+            steps += [(i % lanes, *step) for step in steps_of(symbol, tables[index])]
+
+    states, data = [LOWEST] * lanes, bytearray()
+    for lane, cumulative, frequency, bits in reversed(steps):
+        x = states[lane]
+        while x >= frequency << (31 - bits):
+            data.append(x & 0xFF)
+            x >>= 8
+        states[lane] = (x // frequency << bits) + cumulative + x % frequency
+    for lane in reversed(range(lanes)):
+        data += struct.pack("<I", states[lane] | (MORE_LANES if lane < lanes - 1 else 0))
+    return bytes(data)
 
 
 class Reader:
-    """The decoder's state over `data`."""
+    """The decoder's states over `data`, which is read from its end; `left` bytes are not read yet."""
 
     def __init__(self, data: bytes):
-        if len(data) < 4:
-            raise CodecError("truncated", f"{len(data)} bytes; the state alone has 4")
-        self.data, self.at = data, 4
-        self.state = int.from_bytes(data[:4], "little")
-        if self.state < LOWEST:
-            raise CodecError("initial-state", f"the stream starts with state {self.state}")
+        self.data, self.left, self.states, more = data, len(data), [], True
+        while more:
+            if len(self.states) == 4:
+                raise CodecError("lane-count", "more than 4 lanes")
+            word = int.from_bytes(self.take(4), "little")
+            more = word >= MORE_LANES
+            self.states.append(word % MORE_LANES)
+        if len(self.states) == 3:
+            raise CodecError("lane-count", "3 lanes")
+        if min(self.states) < LOWEST:
+            raise CodecError("initial-state", f"a lane starts with state {min(self.states)}")
 
-    def step(self, cumulative: Sequence[int], bits: int) -> int:
+    def take(self, count: int) -> bytes:
+        if self.left < count:
+            raise CodecError("truncated", f"the stream ends after {len(self.data)} bytes, before its last symbol")
+        self.left -= count
+        return self.data[self.left : self.left + count]
+
+    def step(self, lane: int, cumulative: Sequence[int], bits: int) -> int:
         """The k with cumulative[k] <= slot < cumulative[k + 1], the sum being 2^bits."""
-        slot = self.state & ((1 << bits) - 1)
+        x = self.states[lane]
+        slot = x & ((1 << bits) - 1)
         k = bisect_right(cumulative, slot) - 1
-        self.state = (cumulative[k + 1] - cumulative[k]) * (self.state >> bits) + slot - cumulative[k]
-        if self.state < LOWEST:
-            if self.at + 2 > len(self.data):
-                raise CodecError("truncated", f"the stream ends after {len(self.data)} bytes, before its last symbol")
-            self.state = self.state << 16 | int.from_bytes(self.data[self.at : self.at + 2], "little")
-            self.at += 2
+        x = (cumulative[k + 1] - cumulative[k]) * (x >> bits) + slot - cumulative[k]
+        while x < LOWEST:
+            x = x << 8 | self.take(1)[0]
+        self.states[lane] = x
         return k
 
-    def symbol(self, table: Table) -> int:
-        k = self.step(table.cumulative, 16)
+    def symbol(self, j: int, table: Table, symbol_bits: int) -> int:
+        """Symbol j of its run, or of all where each has its own table."""
+        lane = j % len(self.states)
+        k = self.step(lane, table.cumulative, 16)
         if k < table.escape:
             return table.offset + k
         uniform = range(17)
-        count = self.step(uniform, 4)
+        count = self.step(lane, uniform, 4)
         if count > 8:
             raise CodecError("escape-length", f"an escape with {count} digits")
         value = 0
         for _ in range(count):
-            value = value << 4 | self.step(uniform, 4)
+            value = value << 4 | self.step(lane, uniform, 4)
+        symbol = unzigzag(value)
         leading_zero = count > 0 and value >> 4 * (count - 1) == 0
-        if leading_zero or table.has(unzigzag(value)):
-            raise CodecError("escape-not-shortest", f"{unzigzag(value)} has a shorter code than the one used")
-        return unzigzag(value)
+        if leading_zero or table.has(symbol):
+            raise CodecError("escape-not-shortest", f"{symbol} has a shorter code than the one used")
+        if value >= 1 << symbol_bits:
+            raise CodecError("symbol-range", f"{symbol} is not int{symbol_bits}")
+        return symbol
+
+    def run(self, length: int, table: Table, symbol_bits: int) -> list[int]:
+        flagged = [table.offset + table.likeliest] * length
+        chance = flag_chance(table, length)
+        if chance > 0 and self.step(0, (0, chance, TOTAL), 16) == 0:
+            return flagged
+        symbols = [self.symbol(j, table, symbol_bits) for j in range(length)]
+        if chance > 0 and symbols == flagged:
+            raise CodecError("run-not-flagged", f"{length} times {symbols[0]} without the flag")
+        return symbols
 
     def finish(self) -> None:
-        if self.at != len(self.data):
-            raise CodecError("trailing-bytes", f"{len(self.data) - self.at} bytes are left")
-        if self.state != LOWEST:
-            raise CodecError("final-state", f"the stream ends in state {self.state}")
+        if self.left > 0:
+            raise CodecError("trailing-bytes", f"{self.left} bytes are left")
+        if any(state != LOWEST for state in self.states):
+            raise CodecError("final-state", f"the lanes end in states {self.states}")
 
 
-def rans_decode(data: bytes, indexes: Sequence[int], tables: Sequence[Table]) -> list[int]:
-    """The symbols of a stream, symbol i with table indexes[i]. Accepts exactly what rans_encode makes."""
+def rans_decode(data: bytes, indexes: Indexes, tables: Sequence[Table], symbol_bits: int = 32) -> list[int]:
+    """The symbols of a stream, up to int32 or int16. Accepts exactly what rans_encode makes."""
+    beyond = [index for index in (indexes.tables if isinstance(indexes, Runs) else indexes) if index >= len(tables)]
+    if beyond:
+        raise CodecError("index-out-of-range", f"table {beyond[0]} of {len(tables)}")
     reader = Reader(data)
-    symbols = []
-    for index in indexes:
-        if index >= len(tables):
-            raise CodecError("index-out-of-range", f"table {index} of {len(tables)}")
-        symbols.append(reader.symbol(tables[index]))
+    if isinstance(indexes, Runs):
+        runs = [reader.run(indexes.length, tables[index], symbol_bits) for index in indexes.tables]
+        symbols = [symbol for run in runs for symbol in run]
+    else:
+        symbols = [reader.symbol(i, tables[index], symbol_bits) for i, index in enumerate(indexes)]
     reader.finish()
     return symbols
 
@@ -283,8 +434,8 @@ def encode_bitstream(
     channel_ends = channel_ends or [channels]
     slices, start, seed = [], 0, 0
     for index, end in enumerate(channel_ends):
-        table_of = np.repeat(codec.tables.table_of[point, start:end], h * w)
-        words = rans_encode(symbols[start:end].ravel().tolist(), table_of.tolist(), codec.tables.tables)
+        runs = Runs(codec.tables.table_of[point, start:end].tolist(), h * w)
+        words = rans_encode(symbols[start:end].ravel().tolist(), runs, codec.tables.tables)
         position = index << 4 | len(channel_ends)
         if index == 0:
             fields = bytes([VERSION << 4, *bytes.fromhex(codec.id), point, h, w, position, end])
@@ -360,13 +511,11 @@ def decode_bitstream(
         last = index == count - 1
         if end <= start or (end != channels if last else end >= channels):
             raise CodecError("channel-range", f"slice {index} of {count} ends at channel {end} of {channels}")
-        table_of = np.repeat(tables.table_of[point, start:end], h * w)
+        runs = Runs(tables.table_of[point, start:end].tolist(), h * w)
         try:
-            values = rans_decode(data[header_bytes:], table_of.tolist(), tables.tables)
+            values = rans_decode(data[header_bytes:], runs, tables.tables, symbol_bits=16)
         except CodecError as error:
             raise CodecError("entropy", f"slice {index}: {error}") from error
-        if min(values) < -0x8000 or max(values) > 0x7FFF:
-            raise CodecError("entropy", f"slice {index}: a symbol beyond int16")
         symbols[start:end] = np.reshape(values, (end - start, h, w))
         start = end
     return point, symbols

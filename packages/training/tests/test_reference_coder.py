@@ -10,15 +10,19 @@ import pytest
 from raccoon_training.reference_coder import (
     Codec,
     CodecError,
+    Indexes,
+    Runs,
     Table,
     Tables,
     codec_id,
     decode_bitstream,
     encode_bitstream,
+    parse_pool,
     parse_tables,
     quantise,
     rans_decode,
     rans_encode,
+    write_pool,
     write_tables,
 )
 
@@ -41,16 +45,36 @@ def latents_and_tables(vector: dict) -> tuple[np.ndarray, Tables]:
     return latent, Tables(gain, median, np.zeros((1, 1), int), [])
 
 
+def indexes_of(vector: dict) -> Indexes:
+    return Runs(**vector["runs"]) if "runs" in vector else vector["indexes"]
+
+
 @each(RANS["good"])
 def test_rans(vector):
-    assert rans_encode(vector["symbols"], vector["indexes"], POOL).hex() == vector["bytes"]
-    assert rans_decode(bytes.fromhex(vector["bytes"]), vector["indexes"], POOL) == vector["symbols"]
+    indexes = indexes_of(vector)
+    assert rans_encode(vector["symbols"], indexes, POOL, vector["lanes"]).hex() == vector["bytes"]
+    assert rans_decode(bytes.fromhex(vector["bytes"]), indexes, POOL) == vector["symbols"]
 
 
 @each(RANS["bad"])
 def test_bad_rans(vector):
+    symbol_bits = 16 if vector.get("out") == "int16" else 32
     with pytest.raises(CodecError) as raised:
-        rans_decode(bytes.fromhex(vector["bytes"]), vector["indexes"], POOL)
+        rans_decode(bytes.fromhex(vector["bytes"]), indexes_of(vector), POOL, symbol_bits)
+    assert raised.value.code == vector["code"]
+
+
+@each(RANS["goodPools"])
+def test_pool(vector):
+    pool = [Table(**table) for table in vector["tables"]]
+    assert write_pool(pool).hex() == vector["bytes"]
+    assert parse_pool(bytes.fromhex(vector["bytes"])) == pool
+
+
+@each(RANS["badPools"])
+def test_bad_pool(vector):
+    with pytest.raises(CodecError) as raised:
+        parse_pool(bytes.fromhex(vector["bytes"]))
     assert raised.value.code == vector["code"]
 
 
@@ -73,6 +97,7 @@ def test_bad_tables(vector):
     with pytest.raises(CodecError) as raised:
         parse_tables(bytes.fromhex(vector["tablesBin"]))
     assert raised.value.code == vector["code"]
+    assert getattr(raised.value.__cause__, "code", None) == vector.get("cause")
 
 
 @pytest.mark.parametrize("wrong", ["", "0" * 31, "0" * 33, "A" * 32])
@@ -94,7 +119,7 @@ def test_writer_refuses_what_a_reader_would():
     with pytest.raises(CodecError, match="tables-too-large"):
         wide = np.ones(65535, int)
         wide[0] += 1
-        write_tables(one, one, np.zeros((1, 1), int), [(-32768, wide)] * 2)
+        write_tables(one, one, np.zeros((1, 1), int), [(-32768, wide)] * 3)
 
 
 @each(QUANTISE["good"])
@@ -131,6 +156,7 @@ def test_bad_bitstream(vector):
     with pytest.raises(CodecError) as raised:
         decode_bitstream([bytes.fromhex(data) for data in vector["slices"]], BY_ID)
     assert raised.value.code == vector["code"]
+    assert getattr(raised.value.__cause__, "code", None) == vector.get("cause")
 
 
 @each(BITSTREAM["beyondLimits"])

@@ -175,7 +175,7 @@ function byteTable({ manifest }: Bundle, rows: readonly PointEvaluation[]): stri
         expected.toFixed(1),
         bytes.words.toFixed(1),
         `${(100 * (bytes.words / expected - 1)).toFixed(2)} %`,
-        String(bytes.flush),
+        bytes.flush.toFixed(1),
         String(bytes.header),
         bytes.protobuf.toFixed(1),
         String(bytes.grpc),
