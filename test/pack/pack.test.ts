@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { examplesOf } from '../helpers/readme.ts';
 
 // What a stranger gets: the packages as npm packs them, installed in an empty folder away from this workspace.
 
@@ -60,7 +61,7 @@ test('the tarballs hold what runs, its declarations and sources, and nothing els
       expect.arrayContaining(['package.json', 'README.md', 'dist/index.js', 'dist/index.d.ts']),
     );
     for (const path of paths) {
-      expect(path, name).toMatch(/^([^/]+\.(json|md)|dist\/.+(\.js|\.d\.ts)(\.map)?|src\/.+\.ts)$/);
+      expect(path, name).toMatch(/^(LICENSE|[^/]+\.(json|md)|dist\/.+(\.js|\.d\.ts)(\.map)?|src\/.+\.ts)$/);
       expect(path, name).not.toMatch(/\.test\./);
       // a source map without its source shows nothing; a compiled file without one was left over by an older build
       const source = path.replace(/^dist\/(.+?)(\.d\.ts|\.js)(\.map)?$/, 'src/$1.ts');
@@ -93,6 +94,17 @@ test(
   },
   LIMIT_MS,
 );
+
+test("every example of the entropy coder's README prints what it says", async () => {
+  const readme = await readFile(join(folder, 'node_modules/@raccoon/rans-coder/README.md'), 'utf8');
+  const examples = examplesOf(readme);
+  expect(examples).not.toEqual([]);
+  for (const [i, { code, prints }] of examples.entries()) {
+    const file = join(folder, `readme-${i}.mjs`);
+    await writeFile(file, code);
+    expect(await run(process.execPath, [file], folder)).toBe(prints.map((line) => `${line}\n`).join(''));
+  }
+});
 
 test(
   'a JavaScript program classifies a photo in a cloud',

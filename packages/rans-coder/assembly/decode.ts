@@ -219,16 +219,16 @@ function decode2(indexed: bool, image: usize, at: usize, indexes: usize, length:
       buckets0 = lookup(image, at0), buckets1 = lookup(image, at1);
       by0 = shift(at0), by1 = shift(at1);
     }
-    let bucket = bucketOf(x0, buckets0, by0), more: bool;
+    let bucket = bucketOf(x0, buckets0, by0), more: bool, byte: u32;
     if (!load<u16>(bucket)) (x0 = rare(x0, image, at0, bucket, to, p)), (p = end);
     else {
-      (x0 = step(x0, bucket, to)), (more = x0 < LOWEST), (x0 = more ? (x0 << 8) | load<u8>(p - 1) : x0), (p -= <usize>more);
+      (x0 = step(x0, bucket, to)), (more = x0 < LOWEST), (byte = load<u8>(p - 1)), (x0 = select((x0 << 8) | byte, x0, more)), (p -= <usize>more);
       if (x0 < LOWEST) (x0 = (x0 << 8) | load<u8>(--p)); // only below a chance of 1/128
     }
     bucket = bucketOf(x1, buckets1, by1);
     if (!load<u16>(bucket)) (x1 = rare(x1, image, at1, bucket, to + 2, p)), (p = end);
     else {
-      (x1 = step(x1, bucket, to + 2)), (more = x1 < LOWEST), (x1 = more ? (x1 << 8) | load<u8>(p - 1) : x1), (p -= <usize>more);
+      (x1 = step(x1, bucket, to + 2)), (more = x1 < LOWEST), (byte = load<u8>(p - 1)), (x1 = select((x1 << 8) | byte, x1, more)), (p -= <usize>more);
       if (x1 < LOWEST) (x1 = (x1 << 8) | load<u8>(--p)); // only below a chance of 1/128
     }
     if (p < start) return false;
@@ -260,28 +260,28 @@ function decode4(indexed: bool, image: usize, at: usize, indexes: usize, length:
       buckets0 = lookup(image, at0), buckets1 = lookup(image, at1), buckets2 = lookup(image, at2), buckets3 = lookup(image, at3);
       by0 = shift(at0), by1 = shift(at1), by2 = shift(at2), by3 = shift(at3);
     }
-    let bucket = bucketOf(x0, buckets0, by0), more: bool;
+    let bucket = bucketOf(x0, buckets0, by0), more: bool, byte: u32;
     if (!load<u16>(bucket)) (x0 = rare(x0, image, at0, bucket, to, p)), (p = end);
     else {
-      (x0 = step(x0, bucket, to)), (more = x0 < LOWEST), (x0 = more ? (x0 << 8) | load<u8>(p - 1) : x0), (p -= <usize>more);
+      (x0 = step(x0, bucket, to)), (more = x0 < LOWEST), (byte = load<u8>(p - 1)), (x0 = select((x0 << 8) | byte, x0, more)), (p -= <usize>more);
       if (x0 < LOWEST) (x0 = (x0 << 8) | load<u8>(--p)); // only below a chance of 1/128
     }
     bucket = bucketOf(x1, buckets1, by1);
     if (!load<u16>(bucket)) (x1 = rare(x1, image, at1, bucket, to + 2, p)), (p = end);
     else {
-      (x1 = step(x1, bucket, to + 2)), (more = x1 < LOWEST), (x1 = more ? (x1 << 8) | load<u8>(p - 1) : x1), (p -= <usize>more);
+      (x1 = step(x1, bucket, to + 2)), (more = x1 < LOWEST), (byte = load<u8>(p - 1)), (x1 = select((x1 << 8) | byte, x1, more)), (p -= <usize>more);
       if (x1 < LOWEST) (x1 = (x1 << 8) | load<u8>(--p)); // only below a chance of 1/128
     }
     bucket = bucketOf(x2, buckets2, by2);
     if (!load<u16>(bucket)) (x2 = rare(x2, image, at2, bucket, to + 4, p)), (p = end);
     else {
-      (x2 = step(x2, bucket, to + 4)), (more = x2 < LOWEST), (x2 = more ? (x2 << 8) | load<u8>(p - 1) : x2), (p -= <usize>more);
+      (x2 = step(x2, bucket, to + 4)), (more = x2 < LOWEST), (byte = load<u8>(p - 1)), (x2 = select((x2 << 8) | byte, x2, more)), (p -= <usize>more);
       if (x2 < LOWEST) (x2 = (x2 << 8) | load<u8>(--p)); // only below a chance of 1/128
     }
     bucket = bucketOf(x3, buckets3, by3);
     if (!load<u16>(bucket)) (x3 = rare(x3, image, at3, bucket, to + 6, p)), (p = end);
     else {
-      (x3 = step(x3, bucket, to + 6)), (more = x3 < LOWEST), (x3 = more ? (x3 << 8) | load<u8>(p - 1) : x3), (p -= <usize>more);
+      (x3 = step(x3, bucket, to + 6)), (more = x3 < LOWEST), (byte = load<u8>(p - 1)), (x3 = select((x3 << 8) | byte, x3, more)), (p -= <usize>more);
       if (x3 < LOWEST) (x3 = (x3 << 8) | load<u8>(--p)); // only below a chance of 1/128
     }
     if (p < start) return false;

@@ -71,6 +71,7 @@ describe('fromCounts', () => {
     ['a negative count', [2, -1], undefined],
     ['not a number', [1, Number.NaN], undefined],
     ['an infinite count', [1, Infinity], undefined],
+    ['a sum beyond floats', [1e308, 1e308], undefined],
     ['negative escapes', [2], -1],
     ['more symbols than there are frequencies', tooMany, undefined],
   ])('invalid-table: %s', (_, counts, escapes) => {

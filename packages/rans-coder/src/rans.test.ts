@@ -150,6 +150,11 @@ describe('one error code each, from both engines', () => {
     check('index-out-of-range', (engine) => encode(new Int32Array(2), indexes, tables, { engine }));
   });
 
+  test.each([0, 3, 8, 1.5, Number.NaN])('lane-count: %d lanes are asked for', (lanes) => {
+    const options = { lanes: lanes as Lanes }; // as from JavaScript
+    check('lane-count', (engine) => encode(new Int16Array(1), each(0), tables, { ...options, engine }));
+  });
+
   test('index-out-of-range: any index into no tables', () => {
     const none = RansTables.fromFrequencies([]);
     check('index-out-of-range', (engine) => encode(new Int16Array(1), each(0), none, { engine }));

@@ -34,8 +34,8 @@ export function serialiseTables(tables: RansTables): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Reads what `serialiseTables` wrote. Throws `RansError` 'tables-format', 'tables-checksum' or 'invalid-table'. The
- * smallest table is 3 bytes and takes 576 in memory, so limit the bytes that you accept: 100 kB cannot take more than 20 MB.
+ * Reads what `serialiseTables` wrote. Throws `RansError` 'tables-format', 'tables-checksum' or 'invalid-table'. A table of
+ * 3 bytes takes 576 in memory, and a pool at most 64 MiB: limit the bytes that you accept.
  */
 export function parseTables(bytes: Uint8Array): RansTables {
   if (bytes.length < HEADER_BYTES + CHECKSUM_BYTES || MAGIC.some((byte, i) => bytes[i] !== byte)) {

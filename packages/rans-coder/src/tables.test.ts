@@ -83,3 +83,10 @@ test('without a SharedArrayBuffer a pool is in memory of its own, and codes the 
     globalThis.SharedArrayBuffer = shared;
   }
 });
+
+test('a pool of more than 64 MiB is refused before it is laid out', () => {
+  const wide = latent(20);
+  expect(() => RansTables.fromFrequencies(Array.from({ length: 8000 }, () => wide))).toThrow(
+    expect.objectContaining({ code: 'invalid-table', message: expect.stringContaining('use fewer tables') }),
+  );
+});

@@ -37,6 +37,9 @@ const LIMIT_SHIFT: number = 31 - PROBABILITY_BITS;
 /** Most tables of a pool: an index is uint16. */
 const MAX_TABLES = 1 << 16;
 
+/** Most bytes of a pool's layout; a few bytes of serialised tables can ask for much more. */
+const MAX_BYTES: number = 64 << 20;
+
 /** Where a table's parts are in `words`, and what a run needs to know of it. */
 export interface Row {
   /** Index of the first bucket's pair: cumulative << 16 | frequency and the symbol; or k << 16, where entries decide. */
@@ -87,7 +90,14 @@ export class RansTables {
       checkDistribution(distribution, `table ${table}`);
     const plans = distributions.map(plan);
     const size = plans.reduce((sum, { entryWords, lookupWords }) => sum + entryWords + lookupWords, 0);
-    const words = new Uint32Array(allocate(4 * (HEAD + ROW_WORDS * plans.length + size)));
+    const bytes = 4 * (HEAD + ROW_WORDS * plans.length + size);
+    if (bytes > MAX_BYTES) {
+      throw new RansError(
+        'invalid-table',
+        `a pool of ${bytes} bytes; at most ${MAX_BYTES}: use fewer tables`,
+      );
+    }
+    const words = new Uint32Array(allocate(bytes));
     words[0] = plans.length;
     let at = HEAD + ROW_WORDS * plans.length;
     for (const [

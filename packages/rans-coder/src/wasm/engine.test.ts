@@ -137,6 +137,29 @@ test('nor tables that there is no room for', () => {
   expect(plain.calls).toBe(2);
 });
 
+test('where no instance can be made there is no engine, and where no more can be made the plain one goes on', () => {
+  let left = 0;
+  class Instance extends WebAssembly.Instance {
+    constructor(module: object) {
+      if (left-- === 0) throw new RangeError('no room');
+      super(module);
+    }
+  }
+  vi.stubGlobal('WebAssembly', { Module: WebAssembly.Module, Instance });
+  const plain = counted();
+  expect(openWasm(plain)).toBe(null);
+
+  left = 1;
+  const wasm = openWasm(plain)!;
+  const tables = pool(60_000);
+  const many = new Int16Array(9 << 20); // beyond what is kept
+  wasm.encode(many, constant(0, many.length), tables, undefined);
+  expect(plain.calls).toBe(0);
+  const bytes = wasm.encode(symbols, indexes, tables, undefined);
+  expect(plain.calls).toBe(1);
+  expect(hex(bytes)).toBe(hex(encodePlain(symbols, indexes, tables)));
+});
+
 // 4 GiB, of which nothing is touched. Counted in 32 bits they would be none, and this is the stream of no symbols.
 test('more symbols than a memory has addresses for', () => {
   const plain = counted();
