@@ -1,35 +1,66 @@
-"""python -m raccoon_training train|export ..."""
+"""python -m raccoon_training train|evaluate|export|import ..."""
 
 import argparse
+import os
+import signal
 import sys
+from typing import NoReturn
 
-from . import export, train
+from . import evaluate, export, import_bundle, train
 
 EXAMPLES = """examples, from packages/training with the data folder beside the repository:
   S=../../../shared; W=$S/weights/mobilenet_v2_imagenet1k.safetensors
-  python -m raccoon_training train --data $S/data/imagenet20 --weights $W --run runs/mobilenet
+  python -m raccoon_training train --data $S/data/imagenet20 --weights $W --run runs/universal
   python -m raccoon_training train --data $S/data/imagenet20 --weights $W --run runs/smoke \\
       --limit 320 --head-start 1 --epochs 1                                   # does it run here?
-  python -m raccoon_training export --run runs/mobilenet --out ../../bundles/my-mobilenet \\
+  python -m raccoon_training evaluate --run runs/universal --data $S/data/imagenet20 --weights $W \\
+      --classes $S/reference/imagenet1k-classes.json --photos 500
+  python -m raccoon_training export --run runs/universal --out ../../bundles/my-mobilenet \\
       --data $S/data/imagenet20 --weights $W --classes $S/reference/imagenet1k-classes.json
+  python -m raccoon_training import --checkpoint model.pt --out ../../bundles/imported --licence MIT \\
+      --data $S/data/imagenet20 --classes $S/data/imagenet20/classes.json
 """
 
 
+# `raccoon bundle import` and the like call this module: the words that people typed
+CALLED_AS = os.environ.get("RACCOON_COMMAND")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{'raccoon' if CALLED_AS else self.prog}: {message}; --help shows what there is\n")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="raccoon_training", description="Train split models and export them as bundles.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, module, run in (("train", train, train.train), ("export", export, export.export)):
-        command = commands.add_parser(name, help=module.__doc__.split(".")[0])
+    for name, module, run in (
+        ("train", train, train.train),
+        ("evaluate", evaluate, evaluate.run),
+        ("export", export, export.export),
+        ("import", import_bundle, import_bundle.run),
+    ):
+        about = module.__doc__.split(". ")[0].rstrip(".")
+        prog = CALLED_AS or f"raccoon_training {name}"
+        command = commands.add_parser(name, help=about, description=f"{about}.", prog=prog)
         module.add_arguments(command)
         command.set_defaults(run_command=run)
     args = parser.parse_args()
+    program = "raccoon" if CALLED_AS else f"raccoon_training {args.command}"
     try:
         args.run_command(args)
-    except (OSError, ValueError, ArithmeticError) as error:
-        sys.exit(f"raccoon_training {args.command}: {error}")
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except (OSError, ValueError, ArithmeticError, RuntimeError) as error:
+        if os.environ.get("RACCOON_DEBUG"):
+            raise
+        sys.exit(f"{program}: {' '.join(str(error).split())}")  # PyTorch's messages have several lines
 
 
 if __name__ == "__main__":

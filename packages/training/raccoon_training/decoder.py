@@ -1,6 +1,6 @@
 """The cloud's decoder: quantised latent -> the features that the unsplit network would have made.
 
-    latent (B,C,28,28) -> 1x1 -> residual blocks -> 1x1 -> features (B,32,28,28)                     Decoder
+    latent (B,C,28,28), point (B) -> 1x1 -> blocks -> 1x1 -> features (B,32,28,28)                   Decoder
     latent (B,64,28,28) -> 5x5 up 2 -> 3x3 -> 3x3 -> 1x1 -> features (B,256,56,56)              PaperDecoder
 
 `Decoder` stays at the latent's own size and costs less than the stem that it replaces. The paper's
@@ -10,22 +10,32 @@ takes 7.9 GMAC, twice its classifier.
 import torch
 from torch import nn
 
-from .blocks import ResidualBlock
+from .blocks import BottleneckBlock
 
 
 class Decoder(nn.Module):
-    def __init__(self, latent_channels: int, width: int, hidden: int, blocks: int, feature_channels: int):
+    """One set of weights for `points` operating points. Each has a scale and a shift of its own behind the first layer.
+
+    So the blocks can tell coarse symbols from fine ones (feature-wise modulation, Perez et al., AAAI 2018).
+    """
+
+    def __init__(
+        self, latent_channels: int, width: int, hidden: int, blocks: int, feature_channels: int, *, points: int
+    ):
         super().__init__()
         self.expand = nn.Conv2d(latent_channels, width, 1)
-        self.blocks = nn.Sequential(*(ResidualBlock(width, hidden) for _ in range(blocks)))
+        self.scale = nn.Parameter(torch.ones(points, width))
+        self.shift = nn.Parameter(torch.zeros(points, width))
+        self.blocks = nn.Sequential(*(BottleneckBlock(width, hidden) for _ in range(blocks)))
         self.project = nn.Conv2d(width, feature_channels, 1)
         # The features' own mean and deviation, so that the layers work with values around one.
         self.register_buffer("mean", torch.zeros(feature_channels, 1, 1))
         self.register_buffer("deviation", torch.ones(feature_channels, 1, 1))
 
-    def forward(self, latent: torch.Tensor) -> torch.Tensor:
-        """latent (B, C, h, w) -> features (B, F, h, w)."""
-        return self.project(self.blocks(self.expand(latent))) * self.deviation + self.mean
+    def forward(self, latent: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        """latent (B, C, h, w) of operating points point (B) -> features (B, F, h, w)."""
+        x = self.expand(latent) * self.scale[point][:, :, None, None] + self.shift[point][:, :, None, None]
+        return self.project(self.blocks(x)) * self.deviation + self.mean
 
     def macs(self, h: int, w: int) -> int:
         """Multiply-accumulates of one image with a latent of h x w."""

@@ -6,6 +6,8 @@
 encoder is the case of one stop: `Encoder(128, 64, 64, stops=(4,))` is its N=4.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -14,38 +16,45 @@ from .blocks import ResidualBlock
 
 
 class Encoder(nn.Module):
-    def __init__(self, width: int, hidden: int, latent_channels: int, stops: tuple[int, ...]):
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        latent_channels: int,
+        stops: tuple[int, ...],
+        block: type[nn.Module] = ResidualBlock,
+    ):
         super().__init__()
         self.stops = stops
-        self.latent_channels = latent_channels
         self.patch = nn.Conv2d(3, width, 8, stride=8)
-        self.blocks = nn.ModuleList(ResidualBlock(width, hidden) for _ in range(max(stops)))
+        self.blocks = nn.ModuleList(block(width, hidden) for _ in range(max(stops)))
         self.project = nn.ModuleDict({str(n): nn.Conv2d(width, latent_channels, 1) for n in stops})
 
     def forward(self, x: torch.Tensor, n: int) -> torch.Tensor:
         """tensor (B, 3, H, W) -> latent (B, C, H/8, W/8) after n blocks."""
+        return self.project[str(n)](self.trunk(x, n))
+
+    def trunk(self, x: torch.Tensor, n: int) -> torch.Tensor:
+        """tensor (B, 3, H, W) -> what the projection of stop n takes: (B, width, H/8, W/8)."""
         x = self.patch(x)
         for block in self.blocks[:n]:
             x = block(x)
-        return self._latent(x, n)
+        return _end(x, n)
 
-    def mixed(self, x: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-        """Like `forward`, with a depth of its own for every image: n (B), each one of `stops`."""
+    def trunks(self, x: torch.Tensor, n: torch.Tensor) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Like `trunk`, with a depth of its own for every image: n (B).
+
+        By depth: the depth, the indexes (b) of its images, their trunk (b, width, H/8, W/8).
+        """
         x = self.patch(x)
-        latent = x.new_zeros(len(x), self.latent_channels, *x.shape[2:])
         active = torch.arange(len(x), device=x.device)  # the images that still go deeper
-        for depth in range(max(self.stops) + 1):
-            if depth in self.stops:
-                ends = n[active] == depth
-                latent = latent.index_put((active[ends],), self._latent(x[ends], depth).to(latent.dtype))
+        for depth in range(int(n.max()) + 1):
+            if depth > 0:
+                x = self.blocks[depth - 1](x)
+            ends = n[active] == depth
+            if ends.any():
+                yield depth, active[ends], _end(x[ends], depth)
                 x, active = x[~ends], active[~ends]
-            if depth < len(self.blocks) and len(active):
-                x = self.blocks[depth](x)
-        return latent
-
-    def _latent(self, x: torch.Tensor, n: int) -> torch.Tensor:
-        # with no block there is one GELU, so that patch and projection are not one linear map
-        return self.project[str(n)](F.gelu(x) if n == 0 else x)
 
     @torch.no_grad()
     def whiten(self, x: torch.Tensor) -> None:
@@ -65,6 +74,10 @@ class Encoder(nn.Module):
     def macs(self, height: int, width: int, n: int) -> int:
         """Multiply-accumulates of one image of height x width px at depth n."""
         convs = [self.patch, self.project[str(n)]]
-        for block in self.blocks[:n]:
-            convs += [block.conv1, block.conv2]
+        convs += [m for m in self.blocks[:n].modules() if isinstance(m, nn.Conv2d)]
         return (height // 8) * (width // 8) * sum(conv.weight.numel() for conv in convs)
+
+
+def _end(x: torch.Tensor, n: int) -> torch.Tensor:
+    # with no block there is one GELU, so that patch and projection are not one linear map
+    return F.gelu(x) if n == 0 else x

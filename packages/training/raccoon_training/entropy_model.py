@@ -39,7 +39,11 @@ class FactorizedDensity(nn.Module):
 
     def likelihood(self, x: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
         """P(x - 1/2 < X < x + 1/2): (B, C, n) -> (B, C, n), at least 1e-9."""
-        lower, upper = self.logit(torch.cat([x - 0.5, x + 0.5], -1), point).chunk(2, -1)
+        return self.between(torch.cat([x - 0.5, x + 0.5], -1), point)
+
+    def between(self, ends: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        """P(lower < X < upper): n lower ends, then n upper ones (B, C, 2n) -> (B, C, n), at least 1e-9."""
+        lower, upper = self.logit(ends, point).chunk(2, -1)
         # In the tail where sigmoids differ most exactly. Never 0: a density is often symmetric about its median.
         sign = torch.where(lower + upper > 0, -1.0, 1.0)
         return (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs().clamp_min(1e-9)

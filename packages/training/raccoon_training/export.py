@@ -18,10 +18,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from tqdm import tqdm
 
+from .checkpoint import load_average
 from .encoder import Encoder
+from .exit_head import ExitHead
 from .images import SIZE, has_split, load_photos, normalise
 from .mobilenet import MobileNetV2, load_mobilenet
-from .model import SplitConfig, SplitModel
+from .model import SplitModel
 from .reference_coder import codec_id, write_tables
 from .tables import build_tables, pool_tables
 
@@ -30,14 +32,15 @@ RATE_BATCH = 64  # photos at once for the expected rates
 
 
 class EncoderGraph(nn.Module):
-    """tensor (1, 3, H, W) -> latent (1, C, h, w) at one depth."""
+    """tensor (1, 3, H, W) -> latent (1, C, h, w) and the local exit's logits (1, K), at one depth."""
 
-    def __init__(self, encoder: Encoder, n: int):
+    def __init__(self, encoder: Encoder, exit_head: ExitHead, n: int):
         super().__init__()
-        self.encoder, self.n = encoder, n
+        self.encoder, self.exit_head, self.n = encoder, exit_head, n
 
-    def forward(self, tensor: torch.Tensor) -> torch.Tensor:
-        return self.encoder(tensor, self.n)
+    def forward(self, tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        trunk = self.encoder.trunk(tensor, self.n)
+        return self.encoder.project[str(self.n)](trunk), self.exit_head(trunk)
 
 
 class DecoderGraph(nn.Module):
@@ -48,7 +51,7 @@ class DecoderGraph(nn.Module):
         self.model = model
 
     def forward(self, symbols: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
-        return self.model.decoder(self.model.dequantise(symbols.float(), point))
+        return self.model.decoder(self.model.dequantise(symbols.float(), point), point)
 
 
 class ClassifierGraph(nn.Module):
@@ -99,13 +102,16 @@ def round_weights(*modules: nn.Module) -> None:
             parameter.data = parameter.data.half().float()
 
 
-def write_graph(module: nn.Module, path: Path, inputs: dict[str, torch.Tensor], output: str, batched: bool) -> None:
+def write_graph(
+    module: nn.Module, path: Path, inputs: dict[str, torch.Tensor], output: str | tuple[str, ...], batched: bool
+) -> None:
     """Exports `module` as ONNX with named tensors, a free batch dimension if `batched`."""
-    names = [*inputs, output]
+    outputs = [output] if isinstance(output, str) else list(output)
+    names = [*inputs, *outputs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(), tuple(inputs.values()), str(path), input_names=list(inputs), output_names=[output],
+            module.eval(), tuple(inputs.values()), str(path), input_names=list(inputs), output_names=outputs,
             dynamic_axes={name: {0: "batch"} for name in names} if batched else None, opset_version=17, dynamo=False,
         )  # fmt: skip
     model = onnx.load(path)
@@ -122,17 +128,19 @@ def open_graph(data: bytes) -> onnxruntime.InferenceSession:
 
 
 def run_graph(path: Path, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The first output of a graph file."""
     return open_graph(path.read_bytes()).run(None, inputs)[0]
 
 
 def check_graph(path: Path, module: nn.Module, inputs: dict[str, torch.Tensor]) -> None:
     """The written file computes what the module computes, or the export fails."""
     with torch.no_grad():
-        expected = module(*inputs.values()).numpy()
-    actual = run_graph(path, {name: value.numpy() for name, value in inputs.items()})
-    error = float(np.abs(actual - expected).max() / (np.abs(expected).max() + 1e-9))
-    if not error < 1e-4:
-        raise RuntimeError(f"{path.name} differs from the trained model by {error:.2e} of its range; not exported")
+        expected = module(*inputs.values())
+    actual = open_graph(path.read_bytes()).run(None, {name: value.numpy() for name, value in inputs.items()})
+    for ours, theirs in zip(actual, expected if isinstance(expected, tuple) else (expected,), strict=True):
+        error = float(np.abs(ours - theirs.numpy()).max() / (theirs.abs().max() + 1e-9))
+        if not error < 1e-4:
+            raise RuntimeError(f"{path.name} differs from the trained model by {error:.2e} of its range; not exported")
 
 
 def graph_macs(path: Path, inputs: dict[str, torch.Tensor]) -> int:
@@ -173,11 +181,8 @@ def expected_bpp(model: SplitModel, pixels: torch.Tensor) -> list[float]:
         tensor = normalise(batch)
         latents = {n: model.encoder(tensor, n) for n in model.config.stops}
         for p, (n, _) in enumerate(points):
-            steps = latents[n] * model.log_gain[p].exp()[:, None, None]
-            centre = model.step_median[p][:, None, None]
-            rounded = torch.round(steps - centre) + centre
-            likelihood = model.density.likelihood(rounded.flatten(2), torch.full((len(batch),), p))
-            bits[p] -= float(likelihood.log2().sum(dtype=torch.float64))
+            point = torch.full((len(batch),), p)
+            bits[p] += float(model.symbol_bits(model.quantise(latents[n], point), point).sum(dtype=torch.float64))
     return [total / pixels[:, 0].numel() for total in bits]
 
 
@@ -187,14 +192,10 @@ def export(args: argparse.Namespace) -> Path:
         raise ValueError(f"'{args.out.name}' is no name for a bundle: lower-case letters, digits and dashes")
     if args.out.exists() and not (args.out / "manifest.json").exists():
         raise FileExistsError(f"{args.out} exists and is not a bundle; name another folder for --out")
-    saved = torch.load(args.run / "last.pt", map_location="cpu", weights_only=True)
-    config = SplitConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in saved["config"].items()})
-    model = SplitModel(config)
-    model.load_state_dict(saved["model"])
-    model.eval().requires_grad_(False)
+    model, saved = load_average(args.run / "last.pt")
+    config = model.config
     network = load_mobilenet(args.weights)
-    round_weights(model.encoder, model.decoder)
-    model.refresh_median()
+    round_weights(model.encoder, model.decoder, model.exits)
 
     # A folder beside the target, swapped in at the end: nobody ever sees half a bundle.
     out = args.out.with_name(f".{args.out.name}.new")
@@ -202,7 +203,7 @@ def export(args: argparse.Namespace) -> Path:
     out.mkdir(parents=True)
 
     gain, median = (t.float().numpy() for t in model.gains())
-    pool, index = pool_tables(build_tables(model.density, model.step_median))
+    pool, index = pool_tables(build_tables(model, model.step_median))
     tables = write_tables(gain, median, index.reshape(gain.shape), pool)
     (out / "tables.bin").write_bytes(tables)
     # One id per training run: encoders adapted from it later inherit it.
@@ -216,8 +217,9 @@ def export(args: argparse.Namespace) -> Path:
     symbols = torch.randint(-3, 4, latent.shape, generator=torch.Generator().manual_seed(1)).short()
     points = torch.tensor([0, len(config.points()) - 1])
     graphs = {
-        **{f"encoder-n{n}.onnx": (EncoderGraph(model.encoder, n), {"tensor": image[:1]}, "latent", False)
-           for n in config.stops},
+        **{f"encoder-n{n}.onnx": (
+            EncoderGraph(model.encoder, model.exits[str(n)], n), {"tensor": image[:1]}, ("latent", "exit_logits"), False
+        ) for n in config.stops},
         "decoder.onnx": (DecoderGraph(model), {"symbols": symbols, "point": points}, "features", True),
         "classifier.onnx": (ClassifierGraph(network), {"features": features}, "logits", True),
         "stem.onnx": (StemGraph(network), {"tensor": image}, "features", True),
@@ -245,7 +247,11 @@ def export(args: argparse.Namespace) -> Path:
         "provenance": {
             "classifier": "MobileNetV2 1.0 224, float form of tf2_mobilenet_v2_1.0_224_ptq.tflite of "
             "google-coral/test_data (Apache-2.0); encoder and decoder trained by Raccoon, label-free",
-            "training": {"photos": saved["photos"], "data": args.data.name, "config": config.json()},
+            "training": {
+                "data": args.data.name, "photos": saved["photos"], "hours": round(saved["seconds"] / 3600, 2),
+                "machine": saved["machine"], "command": saved["command"], "seed": saved["seed"],
+                "config": config.json(),
+            },
             "expectedBpp": {"data": f"{args.data.name} {rate_split}", "images": len(pixels)},
         },
         "latentSpaceId": latent_space,
@@ -261,10 +267,11 @@ def export(args: argparse.Namespace) -> Path:
             for p, (n, q) in enumerate(config.points())
         ],
         # the deepest encoder at a middle rate
-        "defaultPoint": len(config.points()) - 1 - len(config.rate_weights) // 2,
+        "defaultPoint": len(config.points()) - 1 - len(config.rate_targets) // 2,
         "decoder": {"file": "decoder.onnx", "macs": macs["decoder.onnx"]},
         "classifier": {"file": "classifier.onnx", "macs": macs["classifier.onnx"]},
         "stem": {"file": "stem.onnx", "macs": macs["stem.onnx"]},
+        "exit": {"output": "exit_logits"},
         "classes": [{"wnid": c["wnid"], "name": c["name"]} for c in classes],
         "files": {
             p.name: {"bytes": p.stat().st_size, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in files

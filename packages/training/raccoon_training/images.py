@@ -6,6 +6,7 @@ Shard entries are <split>/<wnid>/<photo>; an ImageFolder has <wnid>/<photo>.
 """
 
 import io
+import sys
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
@@ -42,8 +43,12 @@ class Photo(NamedTuple):
 
     wnid: str
     file: Path
+    entry: str = ""  # its name within the shard
     offset: int = 0
     size: int = -1
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.entry}" if self.entry else str(self.file)
 
     def read(self) -> bytes:
         with self.file.open("rb") as file:
@@ -58,12 +63,7 @@ def has_split(source: Path, split: str) -> bool:
 
 def list_photos(source: Path, split: str) -> list[Photo]:
     """The photos of `<source>/<split>-*.tar`, else of the ImageFolder `<source>/<split>`, else of `<source>`."""
-    photos = []
-    for shard in sorted(source.glob(f"{split}-*.tar")):
-        with tarfile.open(shard, "r:") as tar:
-            for entry in tar:
-                if entry.isfile():
-                    photos.append(Photo(Path(entry.name).parent.name, shard, entry.offset_data, entry.size))
+    photos = [photo for shard in sorted(source.glob(f"{split}-*.tar")) for photo in _list_shard(shard)]
     if not photos:
         folder = source / split if (source / split).is_dir() else source
         files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
@@ -73,13 +73,44 @@ def list_photos(source: Path, split: str) -> list[Photo]:
     return photos
 
 
+def _list_shard(shard: Path) -> list[Photo]:
+    """The photos of a shard. Raises ValueError if it is cut short: the rest of its photos would be missed unseen."""
+    photos, end = [], 0
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for entry in tar:
+                end = entry.offset_data + -(-entry.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+                if entry.isfile():
+                    photos.append(Photo(Path(entry.name).parent.name, shard, entry.name, entry.offset_data, entry.size))
+        whole = shard.stat().st_size >= end + 2 * tarfile.BLOCKSIZE  # two empty blocks end an archive
+    except tarfile.ReadError:
+        whole = False
+    if not whole:
+        raise ValueError(f"{shard} is cut short after {len(photos)} photos; fetch it again")
+    return photos
+
+
 def load_photos(source: Path, split: str, limit: int | None = None) -> tuple[torch.Tensor, list[str]]:
-    """Decodes a split, or its first `limit` photos, into memory: uint8 (M, 3, 224, 224) and the M wnids."""
+    """Decodes a split, or its first `limit` photos, into memory: uint8 (M, 3, 224, 224) and the M wnids.
+
+    Photos that cannot be decoded are named, skipped and counted.
+    """
     photos = list_photos(source, split)[:limit]
     pixels = torch.empty(len(photos), 3, SIZE, SIZE, dtype=torch.uint8)
-    for i, photo in enumerate(tqdm(photos, desc=f"decode {split}", unit="photo")):
-        pixels[i] = torch.from_numpy(read_photo(photo.read()).copy())
-    return pixels, [photo.wnid for photo in photos]
+    wnids = []
+    for photo in tqdm(photos, desc=f"decode {split}", unit="photo"):
+        try:
+            decoded = read_photo(photo.read())
+        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on bytes that are no photo
+            tqdm.write(f"skipped {photo}: {error}", file=sys.stderr)
+            continue
+        pixels[len(wnids)] = torch.from_numpy(decoded.copy())
+        wnids.append(photo.wnid)
+    if not wnids:
+        raise ValueError(f"none of the {len(photos)} photos of {source} can be decoded")
+    if len(wnids) < len(photos):
+        print(f"{len(photos) - len(wnids)} of {len(photos)} photos skipped", file=sys.stderr)
+    return pixels[: len(wnids)], wnids
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
@@ -87,26 +118,33 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.float() / 127.5 - 1
 
 
-def augment(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+AUGMENT_DRAWS = 8  # random numbers that `augment` takes for one photo
+
+
+def augment(pixels: torch.Tensor, draws: torch.Tensor, size: int = SIZE) -> torch.Tensor:
     """Random crop of 45 to 100 % of the area, flip, and a little contrast and brightness.
 
-    uint8 (B, 3, H, W) -> float32 (B, 3, H, W) in [-1, 1]. Labels are not needed, so anything that
-    widens the set of pictures helps; a third of the photos keeps its full frame.
+    uint8 (B, 3, H, W), draws from [0, 1) (B, 8) -> float32 (B, 3, size, size) in [-1, 1]. Labels are not
+    needed, so anything that widens the set of pictures helps; a third of the photos keeps its full frame.
     """
-    device, count = pixels.device, len(pixels)
+    device = pixels.device
+    draw = iter(draws.to(device).unbind(1))
 
     def uniform(low: float, high: float) -> torch.Tensor:
-        return (low + (high - low) * torch.rand(count, generator=generator)).to(device)
+        return low + (high - low) * next(draw)
 
     area, aspect = uniform(0.45, 1.0), torch.exp(uniform(-0.25, 0.25))
     whole = uniform(0, 1) < 0.33
     width = torch.where(whole, 1.0, (area * aspect).sqrt().clamp(max=1.0))
     height = torch.where(whole, 1.0, (area / aspect).sqrt().clamp(max=1.0))
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    theta = torch.zeros(count, 2, 3, device=device)
-    theta[:, 0, 0], theta[:, 0, 2] = width * flip, (1 - width) * uniform(-1, 1)
-    theta[:, 1, 1], theta[:, 1, 2] = height, (1 - height) * uniform(-1, 1)
+    across, down = (1 - width) * uniform(-1, 1), (1 - height) * uniform(-1, 1)
+    contrast, brightness = uniform(0.8, 1.2), uniform(-0.15, 0.15)
+    theta = torch.zeros(len(pixels), 2, 3, device=device)
+    theta[:, 0, 0], theta[:, 0, 2] = width * flip, across
+    theta[:, 1, 1], theta[:, 1, 2] = height, down
     grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)
     x = F.grid_sample(normalise(pixels), grid, padding_mode="reflection", align_corners=False)
-    contrast, brightness = uniform(0.8, 1.2), uniform(-0.15, 0.15)
+    if size != x.shape[2]:
+        x = F.interpolate(x, (size, size), mode="bilinear", antialias=True, align_corners=False)
     return (x * contrast[:, None, None, None] + brightness[:, None, None, None]).clamp(-1, 1)

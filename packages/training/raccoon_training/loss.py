@@ -4,8 +4,8 @@
 
 R is in bits per pixel. The features are those at the split and behind it, against the unsplit network's (the paper sums
 four stages of a ResNet-50); KL is against the unsplit network's prediction, CE against labels. Raccoon's own training
-is label-free: the same sum without the CE, with more weight at the split (`LABEL_FREE`) and each feature error divided
-by the channel's variance in the unsplit network, so that no channel or stage dominates by its scale.
+is label-free: the same sum without the CE, with more weight at the split and on the KL (`LABEL_FREE`), and each feature
+error divided by the channel's variance in the unsplit network, so that no channel or stage dominates by its scale.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class LossWeights:
 
 
 PAPER = LossWeights()
-LABEL_FREE = LossWeights(split=3.0)
+LABEL_FREE = LossWeights(split=2.0, prediction=1.0)
 
 
 class Prediction(NamedTuple):

@@ -1,41 +1,74 @@
-"""The split model: one set of weights for every operating point p = (n blocks, rate level q).
+"""The universal model: one set of weights for every operating point p = (n blocks, rate level q).
 
-    tensor -> encoder(n) -> latent -> gain[p], round -> symbols -> inverse gain[p] -> decoder -> features
+    tensor -> encoder(n) -> latent -> gain[p], round -> symbols -> inverse gain[p] -> decoder(p) -> features
+              trunk(n) -> exit logits
 
 A per-channel gain before rounding and a learned inverse after it set the rate (gain units, Cui et
-al., CVPR 2021); the entropy model has one density per point and channel.
+al., CVPR 2021). A stop n has one learned density per latent channel; each of its rate levels reads
+it in steps of its own gain. Channels are ordered by importance: prefixes are trained too.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from .blocks import BottleneckBlock
 from .decoder import Decoder
 from .encoder import Encoder
 from .entropy_model import FactorizedDensity
+from .exit_head import ExitHead
+from .tables import REACH
+
+RATE_SHARE = 4  # training takes the rate from one position in so many: unbiased, and much cheaper
 
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """Widths and operating points. `rate_weights`: lambda per rate level, fewest bits first."""
+    """Widths and operating points. `rate_targets`: bits per pixel of each rate level, fewest first."""
 
     encoder_width: int = 64
-    encoder_hidden: int = 32
+    encoder_hidden: int = 40
     latent_channels: int = 48
-    stops: tuple[int, ...] = (0, 4)
+    stops: tuple[int, ...] = (0, 2, 4, 8)
     decoder_width: int = 64
-    decoder_hidden: int = 32
-    decoder_blocks: int = 3
+    decoder_hidden: int = 48
+    decoder_blocks: int = 5
     feature_channels: int = 32
-    rate_weights: tuple[float, ...] = (1.6, 0.8, 0.4, 0.2)
+    exit_hidden: int = 96
+    classes: int = 1000
+    rate_targets: tuple[float, ...] = (0.1, 0.17, 0.28, 0.45, 0.7, 1.15)
+
+    def __post_init__(self) -> None:
+        if not self.rate_targets or min(self.rate_targets) <= 0 or list(self.rate_targets) != sorted(self.rate_targets):
+            raise ValueError(f"rate targets {self.rate_targets}: bits per pixel, above 0 and rising")
+        if not self.stops or min(self.stops) < 0 or list(self.stops) != sorted(set(self.stops)):
+            raise ValueError(f"stops {self.stops}: numbers of blocks, from 0 and rising")
 
     def points(self) -> list[tuple[int, int]]:
         """(n, q) of every operating point, in the order of the manifest."""
-        return [(n, q) for n in self.stops for q in range(len(self.rate_weights))]
+        return [(n, q) for n in self.stops for q in range(len(self.rate_targets))]
 
     def json(self) -> dict:
         return asdict(self)
+
+    @classmethod
+    def parse(cls, values: dict) -> "SplitConfig":
+        """The config that `json` wrote. Raises ValueError for one of another architecture."""
+        known = {field.name for field in fields(cls)}
+        if values.keys() != known:
+            raise ValueError(f"another architecture: its config differs in {', '.join(sorted(values.keys() ^ known))}")
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+class TrainingPass(NamedTuple):
+    """What `SplitModel.forward` makes of a batch."""
+
+    features: torch.Tensor  # (B, F, h, w)
+    bits: torch.Tensor  # (B), with noise: what the rate's gradient comes from
+    coded_bits: torch.Tensor  # (B), of rounded values: what the codec would take, without gradient
+    exit_logits: torch.Tensor  # (B, K)
 
 
 class SplitModel(nn.Module):
@@ -44,14 +77,18 @@ class SplitModel(nn.Module):
         c = config
         self.config = c
         points, channels = len(c.points()), c.latent_channels
-        self.encoder = Encoder(c.encoder_width, c.encoder_hidden, channels, c.stops)
-        self.density = FactorizedDensity(points, channels)
-        self.decoder = Decoder(channels, c.decoder_width, c.decoder_hidden, c.decoder_blocks, c.feature_channels)
-        # Higher rates start with finer steps: bits go like log2 of the gain.
-        start = torch.tensor([(c.rate_weights[0] / c.rate_weights[q]) ** 0.5 for _, q in c.points()])
+        self.encoder = Encoder(c.encoder_width, c.encoder_hidden, channels, c.stops, BottleneckBlock)
+        self.density = FactorizedDensity(len(c.stops), channels)
+        self.decoder = Decoder(
+            channels, c.decoder_width, c.decoder_hidden, c.decoder_blocks, c.feature_channels, points=points
+        )
+        self.exits = nn.ModuleDict({str(n): ExitHead(c.encoder_width, c.exit_hidden, c.classes) for n in c.stops})
+        # Higher rates start with finer steps; at 1 bpp with one step per deviation of the latent.
+        start = torch.tensor([c.rate_targets[q] ** 0.5 for _, q in c.points()])
         self.log_gain = nn.Parameter(start.log()[:, None].repeat(1, channels))
         self.log_inverse_gain = nn.Parameter(-start.log()[:, None].repeat(1, channels))
         self.register_buffer("step_median", torch.zeros(points, channels))
+        self.register_buffer("stop", torch.arange(points) // len(c.rate_targets), persistent=False)  # (P) into stops
 
     @torch.no_grad()
     def calibrate(self, x: torch.Tensor, features: torch.Tensor) -> None:
@@ -71,30 +108,69 @@ class SplitModel(nn.Module):
         self.decoder.mean.copy_(mean[:, None, None])
         self.decoder.deviation.copy_(deviation[:, None, None])
 
+    @torch.no_grad()
     def refresh_median(self) -> None:
         """Takes the densities' present medians as the centres of rounding, in steps (P, C)."""
-        self.step_median.copy_(self.density.median())
+        self.step_median.copy_(self.density.median()[self.stop] * self.log_gain.exp())
+
+    def likelihood(self, steps: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        """P(steps - 1/2 < X < steps + 1/2), X in steps of the gain: (B, C, n), point (B) -> (B, C, n)."""
+        return self._likelihood(steps, point, torch.ones_like(point, dtype=steps.dtype))
+
+    def _likelihood(self, steps: torch.Tensor, point: torch.Tensor, rate_weight: torch.Tensor) -> torch.Tensor:
+        """`likelihood`; the gradient into steps and gains is multiplied by rate_weight (B), that into the density not.
+
+        Otherwise a density would learn nearly all from the lowest rates, which have the largest lambda
+        and hardly any symbols.
+        """
+        step = torch.exp(-self.log_gain[point])[:, :, None]  # (B, C, 1), in the latent's units
+        ends = torch.cat([(steps - 0.5) * step, (steps + 0.5) * step], -1)
+        ends = _ScaleGradient.apply(ends, rate_weight[:, None, None])
+        with torch.autocast(ends.device.type, enabled=False):  # a difference of cumulatives needs float32
+            return self.density.between(ends, self.stop[point])
 
     def forward(
-        self, x: torch.Tensor, point: torch.Tensor, depth: torch.Tensor, generator: torch.Generator, rounding: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training pass: tensor (B, 3, H, W), point (B), depth (B) -> features, bits per image (B).
+        self,
+        x: torch.Tensor,
+        point: torch.Tensor,
+        channels: torch.Tensor,
+        rate_weight: torch.Tensor,
+        generator: torch.Generator,
+        *,
+        rounding: bool,
+    ) -> TrainingPass:
+        """Training pass: tensor (B, 3, H, W), operating point (B) of each image, how many channels (B) it keeps.
 
-        The rate is always taken with additive uniform noise; the decoder sees the same noise, or,
-        with `rounding`, rounded values with the gradient passed straight through.
+        The rate's gradient is always taken with additive uniform noise, times rate_weight (B); the
+        decoder sees the same noise, or, with `rounding`, rounded values with the gradient passed
+        straight through. A dropped channel costs nothing and is at its median. No gradient flows from
+        the exits into the encoder.
         """
-        latent = self.encoder.mixed(x, depth).float()  # (B, C, h, w)
+        c = self.config
+        h, w = x.shape[2] // 8, x.shape[3] // 8
+        latent = x.new_zeros(len(x), c.latent_channels, h, w)
+        exit_logits = x.new_zeros(len(x), c.classes)
+        depth = torch.tensor(c.stops, device=x.device)[self.stop[point]]
+        for n, images, trunk in self.encoder.trunks(x, depth):
+            latent = latent.index_put((images,), self.encoder.project[str(n)](trunk).float())
+            exit_logits = exit_logits.index_put((images,), self.exits[str(n)](trunk.detach()).float())
         steps = latent * self.log_gain[point].exp()[:, :, None, None]
-        noise = torch.rand(steps.shape, generator=generator, device=generator.device).to(steps.device) - 0.5
-        noisy = steps + noise
-        bits = -self.density.likelihood(noisy.flatten(2), point).log2().sum((1, 2))  # (B)
-        if rounding:
-            centre = self.step_median[point][:, :, None, None]
-            quantised = steps + (torch.round(steps - centre) + centre - steps).detach()
-        else:
-            quantised = noisy
+        noisy = steps + _uniform(steps.shape, generator, x.device) - 0.5
+
+        kept = torch.arange(c.latent_channels, device=x.device) < channels[:, None]  # (B, C)
+        some = torch.randperm(h * w, generator=generator)[: h * w // RATE_SHARE].to(x.device)
+        likelihood = self._likelihood(noisy.flatten(2)[..., some], point, rate_weight)
+        bits = -(likelihood.log2().mean(2) * kept).sum(1) * h * w
+
+        centre = self.step_median[point][:, :, None, None]
+        rounded = (torch.round(steps - centre) + centre).detach()
+        with torch.no_grad():
+            likelihood = self.likelihood(rounded.flatten(2)[..., some], point)
+            coded_bits = -(likelihood.log2().mean(2) * kept).sum(1) * h * w
+        quantised = steps + (rounded - steps).detach() if rounding else noisy
+        quantised = torch.where(kept[:, :, None, None], quantised, centre)
         restored = quantised * self.log_inverse_gain[point].exp()[:, :, None, None]
-        return self.decoder(restored), bits
+        return TrainingPass(self.decoder(restored, point), bits, coded_bits, exit_logits)
 
     @torch.no_grad()
     def gains(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -102,7 +178,39 @@ class SplitModel(nn.Module):
         gain = self.log_gain.exp()
         return gain, self.step_median / gain
 
+    def quantise(self, latent: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        """latent (B, C, h, w) -> symbols (B, C, h, w), whole numbers in float32."""
+        steps = latent.float() * self.log_gain[point].exp()[:, :, None, None]
+        return torch.round(steps - self.step_median[point][:, :, None, None])
+
     def dequantise(self, symbols: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
         """Symbols (B, C, h, w) of points point (B) -> the latent that the decoder takes."""
         centre = self.step_median[point][:, :, None, None]
         return (symbols + centre) * self.log_inverse_gain[point].exp()[:, :, None, None]
+
+    def symbol_bits(self, symbols: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        """What the entropy model says symbols (B, C, h, w) cost, in bits per image and channel: (B, C).
+
+        Looked up: from REACH on, all symbols cost the same.
+        """
+        points, own = point.unique(return_inverse=True)
+        steps = torch.arange(-REACH, REACH + 1, device=symbols.device) + self.step_median[points][:, :, None]
+        costs = -self.likelihood(steps, points).log2()  # (points, C, 2 REACH + 1)
+        return costs[own].gather(2, (symbols.flatten(2).long() + REACH).clamp(0, 2 * REACH)).sum(2)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Identity whose gradient is multiplied by `factor`."""
+
+    @staticmethod
+    def forward(ctx, x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(factor)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient * ctx.saved_tensors[0], None
+
+
+def _uniform(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
+    return torch.rand(shape, generator=generator).to(device)

@@ -33,7 +33,7 @@ def config() -> SplitConfig:
     """Three depths and two rates, small enough to train in a test."""
     return SplitConfig(
         encoder_width=8, encoder_hidden=4, latent_channels=6, stops=(0, 1, 2),
-        decoder_width=8, decoder_hidden=4, decoder_blocks=1, rate_weights=(0.5, 0.1),
+        decoder_width=8, decoder_hidden=4, decoder_blocks=1, exit_hidden=4, classes=10, rate_targets=(0.2, 0.8),
     )  # fmt: skip
 
 

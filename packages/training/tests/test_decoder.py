@@ -2,7 +2,9 @@ import torch
 from conftest import count_macs
 
 from raccoon_training.decoder import Decoder, PaperDecoder
+from raccoon_training.export import DecoderGraph
 from raccoon_training.mobilenet import MobileNetV2
+from raccoon_training.model import SplitConfig, SplitModel
 
 
 def test_paper_decoder():
@@ -13,18 +15,29 @@ def test_paper_decoder():
 
 
 def test_decoder_costs_less_than_the_stem_that_it_replaces():
-    decoder = Decoder(48, 64, 32, 3, 32)
-    assert decoder(torch.zeros(2, 48, 5, 4)).shape == (2, 32, 5, 4)
-    macs = count_macs(decoder, 48, 28, 28)
-    assert decoder.macs(28, 28) == macs
-    network = MobileNetV2()
-    assert macs < count_macs(network.features[:7], 3, 224, 224)
+    model = SplitModel(SplitConfig())
+    symbols, point = torch.zeros(2, 48, 28, 28, dtype=torch.int16), torch.tensor([0, 23])
+    assert DecoderGraph(model)(symbols, point).shape == (2, 32, 28, 28)
+    assert model.decoder.macs(28, 28) < count_macs(MobileNetV2().features[:7], 3, 224, 224)
 
 
 def test_output_is_in_the_features_own_units():
-    decoder = Decoder(6, 8, 4, 1, 2)
-    latent = torch.randn(1, 6, 3, 3)
-    plain = decoder(latent)
+    decoder = Decoder(6, 8, 4, 1, 2, points=1)
+    latent, point = torch.randn(1, 6, 3, 3), torch.tensor([0])
+    plain = decoder(latent, point)
     decoder.mean += torch.tensor([5.0, -5.0])[:, None, None]
     decoder.deviation *= 2
-    torch.testing.assert_close(decoder(latent), 2 * plain + torch.tensor([5.0, -5.0])[:, None, None])
+    torch.testing.assert_close(decoder(latent, point), 2 * plain + torch.tensor([5.0, -5.0])[:, None, None])
+
+
+def test_points_in_one_batch():
+    """Each point has its own scale and shift; a mixed batch is the separate ones."""
+    decoder = Decoder(6, 8, 4, 2, 2, points=3)
+    with torch.no_grad():
+        decoder.scale.normal_()
+        decoder.shift.normal_()
+    latent, points = torch.randn(4, 6, 3, 3), torch.tensor([2, 0, 1, 0])
+    together = decoder(latent, points)
+    each = torch.cat([decoder(latent[i : i + 1], points[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(together, each)
+    assert not torch.allclose(decoder(latent, points.flip(0)), together)

@@ -11,18 +11,20 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from raccoon_training import export as exporting
-from raccoon_training.decoder import Decoder, PaperDecoder
+from raccoon_training.checkpoint import load_average, write_checkpoint
+from raccoon_training.decoder import PaperDecoder
 from raccoon_training.encoder import Encoder
 from raccoon_training.export import graph_macs, run_graph, write_graph
 from raccoon_training.images import SIZE, load_photos, normalise
 from raccoon_training.mobilenet import load_mobilenet
-from raccoon_training.model import SplitModel
+from raccoon_training.model import SplitConfig, SplitModel
 from raccoon_training.reference_coder import decode_bitstream, encode_bitstream, load_codec, quantise
 
 # packages/bundle/src/manifest.ts is the schema; it refuses keys that it does not know
 MANIFEST = {
     "format", "formatVersion", "name", "version", "licence", "description", "provenance", "latentSpaceId", "codecs",
-    "input", "latent", "features", "points", "defaultPoint", "decoder", "classifier", "stem", "classes", "files",
+    "input", "latent", "features", "points", "defaultPoint", "decoder", "classifier", "stem", "exit", "classes",
+    "files",
 }  # fmt: skip
 FILES = {
     "encoder-n0.onnx", "encoder-n1.onnx", "encoder-n2.onnx", "tables.bin",
@@ -41,15 +43,19 @@ def options(tmp_path_factory, random_weights, photo_folder) -> list:
     """A run that stopped before its first step, and what else an export needs."""
     run = tmp_path_factory.mktemp("run")
     torch.manual_seed(4)
-    config = exporting.SplitConfig(
+    config = SplitConfig(
         encoder_width=8, encoder_hidden=4, latent_channels=6, stops=(0, 1, 2),
-        decoder_width=8, decoder_hidden=4, decoder_blocks=1, rate_weights=(0.5, 0.1),
+        decoder_width=8, decoder_hidden=4, decoder_blocks=1, exit_hidden=4, rate_targets=(0.2, 0.8),
     )  # fmt: skip
     model = SplitModel(config)
     with torch.no_grad():
         photos = normalise(load_photos(photo_folder, "train")[0])
         model.calibrate(photos, load_mobilenet(random_weights).stem(photos))
-    torch.save({"model": model.state_dict(), "config": config.json(), "photos": 0, "step": 0}, run / "last.pt")
+    model.refresh_median()
+    write_checkpoint(run / "last.pt", {
+        "average": model.state_dict(), "config": config.json(), "photos": 64, "seconds": 1800.0, "seed": 1,
+        "machine": "none", "command": "train --seed 1",
+    })  # fmt: skip
     classes = run / "classes.json"
     classes.write_text(json.dumps([{"wnid": f"n{i:02}", "name": f"class {i}"} for i in range(1000)]))
     return ["--run", run, "--weights", random_weights, "--data", photo_folder, "--classes", classes]
@@ -68,13 +74,9 @@ def manifest(bundle) -> dict:
 @pytest.fixture(scope="module")
 def model(options) -> SplitModel:
     """The run's model as the export rounds it."""
-    saved = torch.load(options[1] / "last.pt", weights_only=True)
-    config = {key: tuple(value) if isinstance(value, list) else value for key, value in saved["config"].items()}
-    model = SplitModel(exporting.SplitConfig(**config))
-    model.load_state_dict(saved["model"])
-    exporting.round_weights(model.encoder, model.decoder)
-    model.refresh_median()
-    return model.eval().requires_grad_(False)
+    model, _ = load_average(options[1] / "last.pt")
+    exporting.round_weights(model.encoder, model.decoder, model.exits)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,10 @@ def test_manifest(bundle, manifest):
     codec = load_codec((bundle / "tables.bin").read_bytes(), manifest["latentSpaceId"])
     assert manifest["codecs"] == [{"id": codec.id, "tables": "tables.bin"}]
     assert manifest["provenance"]["expectedBpp"]["images"] == 3  # all of val
+    training = manifest["provenance"]["training"]
+    assert {key: training[key] for key in ("photos", "hours", "machine", "command", "seed")} == {
+        "photos": 64, "hours": 0.5, "machine": "none", "command": "train --seed 1", "seed": 1,
+    }  # fmt: skip
 
 
 def test_files_and_hashes(bundle, manifest):
@@ -113,7 +119,8 @@ def test_files_and_hashes(bundle, manifest):
 
 def test_costs(manifest, model):
     for point in manifest["points"]:
-        assert point["edgeMacs"] == model.encoder.macs(SIZE, SIZE, point["n"])
+        exit_macs = model.exits[str(point["n"])].macs(28, 28)
+        assert point["edgeMacs"] == model.encoder.macs(SIZE, SIZE, point["n"]) + exit_macs
     assert manifest["decoder"]["macs"] == model.decoder.macs(28, 28)
     # stem and classifier together are MobileNetV2: 300 M multiply-adds
     assert manifest["stem"]["macs"] + manifest["classifier"]["macs"] == pytest.approx(300e6, rel=0.01)
@@ -128,11 +135,16 @@ def test_graphs_compute_what_the_model_does(bundle, model, random_weights, val_p
         assert actual.dtype == np.float32
         np.testing.assert_allclose(actual, expected.numpy(), rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
-    for n in (0, 1, 2):
+    for n in (0, 1, 2):  # the latent is the first output, the one that an edge without a local exit takes
         check(f"encoder-n{n}.onnx", model.encoder(val_photos[:1], n), tensor=val_photos[:1])
+        session = exporting.open_graph((bundle / f"encoder-n{n}.onnx").read_bytes())
+        assert [output.name for output in session.get_outputs()] == ["latent", "exit_logits"]
+        (exit_logits,) = session.run(["exit_logits"], {"tensor": val_photos[:1].numpy()})
+        expected = model.exits[str(n)](model.encoder.trunk(val_photos[:1], n))
+        np.testing.assert_allclose(exit_logits, expected.numpy(), rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
     # a batch of three operating points, as the cloud makes them
     symbols, point = torch.randint(-9, 10, (3, 6, 28, 28)).short(), torch.tensor([5, 0, 3])
-    features = model.decoder(model.dequantise(symbols.float(), point))
+    features = model.decoder(model.dequantise(symbols.float(), point), point)
     check("decoder.onnx", features, symbols=symbols, point=point)
     check("stem.onnx", network.stem(val_photos), tensor=val_photos)
     check("classifier.onnx", network.tail(features)[0], features=features)
@@ -202,10 +214,10 @@ def test_never_replaces_what_is_no_bundle(options, tmp_path):
 
 
 def test_a_graph_that_differs_is_not_exported(tmp_path):
-    decoder, latent = Decoder(3, 4, 2, 1, 5), torch.randn(1, 3, 4, 4)
+    decoder, latent = PaperDecoder(3, 5), torch.randn(1, 3, 2, 2)
     write_graph(decoder, tmp_path / "decoder.onnx", {"latent": latent}, "features", batched=True)
     exporting.round_weights(decoder)  # only now: the file has the weights from before
-    decoder.project.weight.data *= 1.01
+    decoder[0].weight.data *= 1.01
     with pytest.raises(RuntimeError, match="differs from the trained model"):
         exporting.check_graph(tmp_path / "decoder.onnx", decoder, {"latent": latent})
 

@@ -37,14 +37,14 @@ def test_label_free_is_the_same_without_cross_entropy(networks):
     labelled = single_stage_loss(bpp, split, unsplit, LABEL_FREE, labels=labels)
     assert not free.ce.any()
     torch.testing.assert_close(labelled.total, free.total + LABEL_FREE.prediction * labelled.ce)
-    torch.testing.assert_close(free.total, 3 * free.split + bpp + free.taps + 0.5 * free.kl)
+    torch.testing.assert_close(free.total, 2 * free.split + bpp + free.taps + free.kl)
 
 
 def test_head_start_has_rate_and_split_alone(networks):
     split, unsplit = (Prediction(network.features[:1]) for network in networks)
     terms = single_stage_loss(torch.ones(BATCH), split, unsplit, LABEL_FREE)
     assert not terms.taps.any() and not terms.kl.any()
-    torch.testing.assert_close(terms.total, 1 + 3 * terms.split)
+    torch.testing.assert_close(terms.total, 1 + 2 * terms.split)
 
 
 def test_tail_ramp(networks):

@@ -1,11 +1,18 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from raccoon_training.loss import LABEL_FREE, Prediction, single_stage_loss
-from raccoon_training.model import SplitConfig, SplitModel
+from raccoon_training.model import SplitConfig, SplitModel, TrainingPass
 from raccoon_training.reference_coder import Tables, quantise
+
+
+def run(model, x, point, generator, channels=None, *, rounding=False, rate_weight=1.0) -> TrainingPass:
+    channels = torch.full((len(x),), model.config.latent_channels) if channels is None else channels
+    return model(x, point, channels, torch.full((len(x),), rate_weight), generator, rounding=rounding)
 
 
 @pytest.fixture
@@ -16,9 +23,28 @@ def targets(pictures) -> torch.Tensor:
 
 
 def test_operating_points():
-    config = SplitConfig(stops=(0, 4), rate_weights=(1.6, 0.4, 0.1))
+    config = SplitConfig(stops=(0, 4), rate_targets=(0.1, 0.4, 1.6))
     assert config.points() == [(0, 0), (0, 1), (0, 2), (4, 0), (4, 1), (4, 2)]
-    assert SplitConfig(**{**config.json(), "stops": (0, 4)}) == config
+    assert SplitConfig.parse(json.loads(json.dumps(config.json()))) == config
+
+
+@pytest.mark.parametrize("targets", [(), (0.0, 0.5), (-1.0,), (0.5, 0.2)])
+def test_rates_that_cannot_be(targets):
+    with pytest.raises(ValueError, match="above 0 and rising"):
+        SplitConfig(rate_targets=targets)
+
+
+@pytest.mark.parametrize("stops", [(), (2, 0), (1, 1), (-1, 2)])
+def test_stops_that_cannot_be(stops):
+    with pytest.raises(ValueError, match="from 0 and rising"):
+        SplitConfig(stops=stops)
+
+
+def test_config_of_another_architecture():
+    old = SplitConfig().json() | {"rate_weights": [1.6, 0.2]}
+    del old["rate_targets"]
+    with pytest.raises(ValueError, match="another architecture: its config differs in rate_targets, rate_weights"):
+        SplitConfig.parse(old)
 
 
 def test_calibrate_starts_everything_at_deviation_one(config, pictures, targets):
@@ -41,38 +67,113 @@ def test_training_rounds_as_the_codec_does(config, pictures, targets, generator)
     gain, median = (t.numpy() for t in model.gains())
     tables = Tables(gain, median, np.zeros(gain.shape, int), [])
     for p, (n, _) in enumerate(config.points()):
-        point, depth = torch.full((2,), p), torch.full((2,), n)
+        point = torch.full((2,), p)
         with torch.no_grad():
-            features, _ = model(pictures[:2], point, depth, generator, rounding=True)
-            latents = model.encoder(pictures[:2], n).numpy()
-            symbols = torch.from_numpy(np.stack([quantise(latent, p, tables) for latent in latents]))
-            decoded = model.decoder(model.dequantise(symbols.float(), point))
+            features = run(model, pictures[:2], point, generator, rounding=True).features
+            latents = model.encoder(pictures[:2], n)
+            symbols = torch.from_numpy(np.stack([quantise(latent, p, tables) for latent in latents.numpy()]))
+            decoded = model.decoder(model.dequantise(symbols.float(), point), point)
+        torch.testing.assert_close(model.quantise(latents, point), symbols.float(), atol=0, rtol=0)
         torch.testing.assert_close(decoded, features, atol=1e-4, rtol=1e-4)
 
 
 def test_more_bits_for_the_higher_rates(config, pictures, targets, generator):
     model = SplitModel(config)
     model.calibrate(pictures, targets)
-    low, high = (model(pictures[:1], torch.tensor([p]), torch.tensor([0]), generator, True)[1].item() for p in (0, 1))
+    low, high = (run(model, pictures[:1], torch.tensor([p]), generator).bits.item() for p in (0, 1))
     assert 0 < low < high
+
+
+def test_a_level_reads_the_density_in_its_own_steps(config, generator):
+    """The probabilities of all symbols sum to 1 at any gain; a finer step is less likely."""
+    model = SplitModel(config)
+    model.log_gain.data += 0.5 * torch.randn(model.log_gain.shape, generator=generator)
+    model.refresh_median()
+    points = torch.arange(len(config.points()))
+    steps = torch.arange(-300.0, 301) + model.step_median[:, :, None]
+    likelihood = model.likelihood(steps, points)
+    torch.testing.assert_close(likelihood.double().sum(-1), torch.ones(6, 6).double(), atol=1e-3, rtol=0)
+    centre = likelihood[..., 300]
+    model.log_gain.data += 1.0
+    assert (model.likelihood(steps, points)[..., 300] < centre).all()
+
+
+def test_training_and_codec_agree_on_the_rate(config, pictures, targets, generator, monkeypatch):
+    """A random share of the positions estimates what all cost; noise costs about what rounding does."""
+    model = SplitModel(config)
+    model.calibrate(pictures, targets)
+    model.refresh_median()
+    point = torch.tensor([1] * 16)
+    some = torch.stack([run(model, pictures, point, generator).bits for _ in range(20)]).mean()
+    monkeypatch.setattr("raccoon_training.model.RATE_SHARE", 1)
+    every = run(model, pictures, point, generator).bits.mean()
+    symbols = model.quantise(model.encoder(pictures, 0), point)
+    exact = model.symbol_bits(symbols, point).sum(1).mean()
+    one_by_one = -model.likelihood(symbols.flatten(2) + model.step_median[point][:, :, None], point).log2().sum((1, 2))
+    assert exact.item() == pytest.approx(one_by_one.mean().item(), rel=1e-4)
+    assert some.item() == pytest.approx(every.item(), rel=0.05)
+    assert exact.item() == pytest.approx(every.item(), rel=0.1)
+    coded = run(model, pictures, point, generator).coded_bits.mean()
+    assert coded.item() == pytest.approx(exact.item(), rel=1e-3)
+
+
+def test_dropped_channels_cost_nothing_and_say_nothing(config, pictures, targets, generator):
+    """A prefix of three channels: what a receiver gets that has only seen the first slice."""
+    model = SplitModel(config)
+    model.calibrate(pictures, targets)
+    model.refresh_median()
+    point, three = torch.arange(6), torch.full((6,), 3)
+    with torch.no_grad():
+        short = run(model, pictures[:6], point, generator, three, rounding=True)
+        assert (short.bits < run(model, pictures[:6], point, generator).bits).all()
+        for p, (n, _) in enumerate(config.points()):
+            symbols = model.quantise(model.encoder(pictures[p : p + 1], n), point[p : p + 1])
+            symbols[:, 3:] = 0
+            decoded = model.decoder(model.dequantise(symbols, point[p : p + 1]), point[p : p + 1])
+            torch.testing.assert_close(decoded, short.features[p : p + 1], atol=1e-4, rtol=1e-4)
+
+
+def test_lambda_moves_the_latent_and_not_the_density(config, pictures):
+    gradients = []
+    for rate_weight in (1.0, 3.0):
+        torch.manual_seed(3)
+        model = SplitModel(config)
+        for p in model.parameters():
+            p.data += 0.1 * torch.randn(p.shape)
+        generator = torch.Generator().manual_seed(1)
+        point = torch.arange(6)
+        weight = torch.full((6,), rate_weight)
+        model(pictures[:6], point, torch.full((6,), 6), weight, generator, rounding=False).bits.sum().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    for name, gradient in gradients[0].items():
+        factor = 1 if name.startswith("density.") else 3
+        torch.testing.assert_close(gradients[1][name], factor * gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_the_exit_leaves_the_encoder_alone(config, pictures, generator):
+    model = SplitModel(config)
+    result = run(model, pictures[:6], torch.arange(6), generator)
+    assert result.exit_logits.shape == (6, 10)
+    result.exit_logits.square().sum().backward()
+    moved = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved == {"exits"}
 
 
 @pytest.mark.parametrize("rounding", [False, True])
 def test_a_small_model_learns(config, pictures, targets, generator, rounding):
-    """The whole loss falls by a fifth in twenty steps, and every parameter takes part."""
+    """The loss falls by a fifth in twenty steps, and every parameter takes part."""
     model = SplitModel(config)
     model.calibrate(pictures, targets)
     variance = [targets.var((0, 2, 3))]
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     point = torch.arange(16) % len(config.points())
-    depth = torch.tensor([config.points()[p][0] for p in point])
     losses = []
     for _ in range(20):
-        features, bits = model(pictures, point, depth, generator, rounding)
-        rate = 0.1 * bits / (64 * 64)
-        loss = single_stage_loss(rate, Prediction([features]), Prediction([targets]), LABEL_FREE, variances=variance)
+        result = run(model, pictures, point, generator, rounding=rounding, rate_weight=0.1)
+        split, unsplit = Prediction([result.features]), Prediction([targets])
+        loss = single_stage_loss(result.bits / (64 * 64), split, unsplit, LABEL_FREE, variances=variance)
         optimiser.zero_grad()
-        loss.total.mean().backward()
+        (loss.total.mean() + result.exit_logits.square().mean()).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
         optimiser.step()
         losses.append(loss.total.mean().item())

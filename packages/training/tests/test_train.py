@@ -1,27 +1,50 @@
 import argparse
+import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
+from conftest import REPOSITORY
 
 from raccoon_training import train as training
-from raccoon_training.model import SplitConfig
-from raccoon_training.train import epoch_order, learning_rate, sample_points
+from raccoon_training.checkpoint import read_checkpoint
+from raccoon_training.model import SplitConfig, SplitModel
+from raccoon_training.train import augmentation, epoch_order, follow, sample_channels, sample_points
 
 STEPS = 6  # 6 photos in batches of 2: 3 steps on the split alone, 3 on the whole loss
 
 
 @pytest.fixture
-def arguments(photo_folder, random_weights):
-    def parse(run, *more: str) -> argparse.Namespace:
+def options(photo_folder, random_weights):
+    def of(run: Path, *more: object) -> list[str]:
+        return [str(value) for value in (
+            "--data", photo_folder, "--weights", random_weights, "--run", run, "--batch", 2, "--head-start", 1,
+            "--epochs", 1, "--stops", 0, 1, "--rate-targets", 0.2, 0.8, "--threads", 1, "--no-bf16",
+            "--device", "cpu", *more,
+        )]  # fmt: skip
+
+    return of
+
+
+@pytest.fixture
+def arguments(options):
+    def parse(run: Path, *more: object) -> argparse.Namespace:
         parser = argparse.ArgumentParser()
         training.add_arguments(parser)
-        return parser.parse_args([
-            "--data", str(photo_folder), "--weights", str(random_weights), "--run", str(run), "--batch", "2",
-            "--head-start", "1", "--epochs", "1", "--threads", "1", "--no-bf16", "--device", "cpu", *more,
-        ])  # fmt: skip
+        return parser.parse_args(options(run, *more))
 
     return parse
+
+
+def rows(path: Path) -> list[dict]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
@@ -38,8 +61,16 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     monkeypatch.setattr(training, "sample_points", counted)
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_been(arguments, tmp_path, monkeypatch):
-    """Interrupted within the head start and within the whole loss, each in the middle of an epoch."""
+def assert_same(a: dict, b: dict) -> None:
+    for part in ("model", "average"):
+        assert a[part].keys() == b[part].keys()
+        for name, value in a[part].items():
+            assert torch.equal(b[part][name], value), name
+    assert torch.equal(a["generator"], b["generator"]) and torch.equal(a["log_rate_weight"], b["log_rate_weight"])
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_been(arguments, tmp_path, monkeypatch):
+    """Within the head start and within the whole loss, each in the middle of an epoch."""
     whole = torch.load(training.train(arguments(tmp_path / "whole")), weights_only=True)
     assert whole["step"] == STEPS and whole["photos"] == 2 * STEPS
 
@@ -49,12 +80,28 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(arguments, tmp_path, monkey
             interrupt(patch, after)
             training.train(arguments(tmp_path / "killed"))
     assert torch.load(tmp_path / "killed" / "last.pt", weights_only=True)["step"] == 5
-    resumed = torch.load(training.train(arguments(tmp_path / "killed")), weights_only=True)
+    assert_same(torch.load(training.train(arguments(tmp_path / "killed")), weights_only=True), whole)
 
-    assert resumed["model"].keys() == whole["model"].keys()
-    for name, value in whole["model"].items():
-        assert torch.equal(resumed["model"][name], value), name
-    assert torch.equal(resumed["generator"], whole["generator"])
+
+def test_kill_9_in_the_middle_of_an_epoch(options, arguments, tmp_path):
+    """The process gets no chance to say goodbye; what is on the disk is whole, and the resumed run ends the same."""
+    whole = torch.load(training.train(arguments(tmp_path / "whole")), weights_only=True)
+    run = tmp_path / "killed"
+    script = (
+        "import sys, time; from raccoon_training import __main__, train; train.SAVE_SECONDS = -1; "
+        "follow = train.follow; train.follow = lambda *a: (time.sleep(0.3), follow(*a)); __main__.main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "train", *options(run)], cwd=REPOSITORY / "packages/training",
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (run / "last.pt").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < read_checkpoint(run / "last.pt")["step"] < STEPS
+    assert_same(torch.load(training.train(arguments(run)), weights_only=True), whole)
 
 
 def test_log_and_labels(arguments, tmp_path, monkeypatch):
@@ -62,25 +109,83 @@ def test_log_and_labels(arguments, tmp_path, monkeypatch):
     classes = tmp_path / "classes.json"
     classes.write_text(json.dumps([{"wnid": wnid, "name": wnid} for wnid in ("n02", "n01")]))
     run = tmp_path / "labelled"
-    training.train(arguments(run, "--classes", str(classes)))
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    training.train(arguments(run, "--classes", classes))
+    log = [{name: float(value) for name, value in row.items()} for row in rows(run / "log.csv")]
     assert [entry["step"] for entry in log] == list(range(1, STEPS + 1))
-    assert all(entry.keys() == {"step", "lr", "loss", "bpp", "split", "taps", "kl", "ce"} for entry in log)
     for entry in log:  # nothing from behind the split in the head start
-        assert (entry["ce"] > 0) == (entry["kl"] > 0) == (entry["taps"] > 0) == (entry["step"] > STEPS // 2)
-    assert all(entry["bpp"] > 0 and entry["split"] > 0 for entry in log)
+        assert all((entry[name] > 0) == (entry["step"] > STEPS // 2) for name in ("ce", "kl", "taps", "exit_kl"))
+        assert entry["bpp"] > 0 and entry["split"] > 0 and entry["lambda"] > 0 and entry["images_per_s"] > 0
+    assert {(row["n"], row["q"]) for row in rows(run / "points.csv")} <= {(n, q) for n in "01" for q in "01"}
+    assert any((run / "tensorboard").iterdir())
 
 
 def test_labels_need_the_wnids(arguments, tmp_path):
     classes = tmp_path / "classes.json"
     classes.write_text(json.dumps([{"wnid": "n02", "name": "two"}]))
     with pytest.raises(ValueError, match="has no n01"):
-        training.train(arguments(tmp_path / "run", "--classes", str(classes)))
+        training.train(arguments(tmp_path / "run", "--classes", classes))
+
+
+def test_images_grow(arguments, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "LOG_STEPS", 1)
+    training.train(arguments(tmp_path / "run", "--gamma", 0.5, "--head-start", 2, "--epochs", 1))
+    sizes = [int(row["size"]) for row in rows(tmp_path / "run" / "log.csv")]
+    assert sizes == sorted(sizes) and sizes[0] == 128 and 128 < sizes[-1] < 224
 
 
 def test_fewer_photos_than_a_batch(arguments, tmp_path):
     with pytest.raises(ValueError, match="lower --batch"):
-        training.train(arguments(tmp_path / "run", "--batch", "7"))
+        training.train(arguments(tmp_path / "run", "--batch", 7))
+
+
+def test_an_empty_folder(arguments, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no photos in"):
+        training.train(arguments(tmp_path / "run", "--data", tmp_path / "empty"))
+
+
+def test_a_rate_that_cannot_be(arguments, tmp_path):
+    with pytest.raises(ValueError, match="above 0 and rising"):
+        training.train(arguments(tmp_path / "run", "--rate-targets", 0, 0.5))
+
+
+def test_a_checkpoint_of_another_architecture(arguments, tmp_path):
+    checkpoint = training.train(arguments(tmp_path / "run"))
+    before = checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=r"last\.pt is of another architecture .*--run"):
+        training.train(arguments(tmp_path / "run", "--stops", 0, 2))
+    assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk(arguments, tmp_path):
+    """The first run ended; a longer one finds no room: the checkpoint of the first is still there, and resumes."""
+    checkpoint = training.train(arguments(tmp_path / "run"))
+    before = checkpoint.read_bytes()
+    checkpoint.with_suffix(".tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device; the one before is intact"):
+        training.train(arguments(tmp_path / "run", "--epochs", 2))
+    assert checkpoint.read_bytes() == before
+    assert torch.load(training.train(arguments(tmp_path / "run", "--epochs", 2)), weights_only=True)["step"] == 9
+
+
+def test_command_line_errors_are_one_line(options, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "raccoon_training", "train", *options(tmp_path / "run", "--batch", 7)],
+        cwd=REPOSITORY / "packages/training", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert (
+        done.stderr.splitlines()[-1] == "raccoon_training train: 6 photos are fewer than one batch of 7; lower --batch"
+    )
+
+
+def test_what_the_provenance_says(arguments, tmp_path):
+    command = training.command(arguments(tmp_path / "some" / "run", "--lr", 0.002))
+    assert command.startswith("train --data ") and str(tmp_path) not in command
+    for part in ("--run run", "--stops 0 1", "--rate-targets 0.2 0.8", "--lr 0.002", "--head-start 1", "--no-bf16"):
+        assert part in command
+    assert training.machine(torch.device("cpu")).endswith("processor cores")
 
 
 def test_order_of_an_epoch():
@@ -90,28 +195,46 @@ def test_order_of_an_epoch():
     assert torch.equal(epoch_order(50, 1, 1), orders[1])
 
 
-def test_learning_rate():
-    steps, warmup, cooldown, peak = 1000, 100, 200, 4e-3
-    rates = [learning_rate(step, steps, warmup, cooldown, peak) for step in range(steps)]
-    assert rates[0] == pytest.approx(peak / warmup) and rates[warmup - 1] == peak
-    assert set(rates[warmup - 1 : steps - cooldown + 1]) == {peak}
-    assert rates[steps - cooldown // 2] == pytest.approx(peak / 2) and rates[-1] == pytest.approx(peak / cooldown)
-    assert rates[:warmup] == sorted(rates[:warmup]) and rates[-cooldown:] == sorted(rates[-cooldown:], reverse=True)
-    assert learning_rate(steps, steps, warmup, cooldown, peak) == 0
+def test_augmentation_lasts_for_a_variant():
+    variants = [augmentation(5, seed, (phase, i)) for seed in (1, 2) for phase in (0, 1) for i in (0, 1)]
+    assert len({tuple(draws.flatten().tolist()) for draws in variants}) == 8
+    assert torch.equal(augmentation(5, 1, (0, 1)), variants[1]) and variants[0].shape == (5, 8)
 
 
-@pytest.mark.parametrize("stops", [(0,), (0, 4), (0, 2, 4)])
-@pytest.mark.parametrize("batch", [1, 5, 32])
-def test_every_operating_point_comes_up(stops, batch, generator):
-    """The largest and the smallest above all; all rates in every batch that is large enough."""
-    config, seen = SplitConfig(stops=stops), []
-    for _ in range(2000 // batch):
-        point, depth = sample_points(config, batch, 0.7, generator)
-        assert [config.points()[p][0] for p in point] == depth.tolist()
-        if batch >= len(config.rate_weights):
-            assert {config.points()[p][1] for p in point} == set(range(len(config.rate_weights)))
-        seen += point.tolist()
-    assert set(seen) == set(range(len(config.points())))
-    if len(stops) > 1:
-        deepest = sum(config.points()[p][0] == max(stops) for p in seen) / len(seen)
-        assert deepest == pytest.approx(0.7, abs=0.05)
+def test_the_extremes_are_in_every_batch(generator):
+    """A batch of 32 has the shallowest and the deepest encoder, each at the lowest and the highest rate."""
+    config = SplitConfig()
+    last, counts = len(config.points()) - 1, torch.zeros(24)
+    rates = len(config.rate_targets)
+    for _ in range(300):
+        point = sample_points(config, 32, 0.45, generator)
+        assert {last, last - rates + 1} <= set(point.tolist())
+        assert {p // rates for p in point.tolist()} == {0, 1, 2, 3}
+        counts += point.bincount(minlength=24)
+    share = counts.reshape(4, 6) / counts.sum()
+    torch.testing.assert_close(share.sum(1), torch.tensor([0.55 / 3] * 3 + [0.45]), atol=0.01, rtol=0)
+    torch.testing.assert_close(share.sum(0), torch.full((6,), 1 / 6), atol=0.01, rtol=0)
+
+
+def test_one_stop_alone(generator):
+    config = SplitConfig(stops=(8,), rate_targets=(0.45,))
+    assert not sample_points(config, 32, 0.45, generator).any()
+
+
+def test_some_images_keep_a_prefix(generator):
+    channels = sample_channels(48, 4000, 0.25, generator)
+    short = channels[channels < 48]
+    assert 0.2 < len(short) / 4000 < 0.3 and short.min() == 12 and short.max() == 47
+    assert (sample_channels(48, 100, 0.0, generator) == 48).all()
+
+
+def test_average_follows(config):
+    model, average = SplitModel(config), SplitModel(config)
+    for p in (*model.parameters(), *average.parameters()):
+        p.data.zero_()
+    for p in model.parameters():
+        p.data += 1
+    follow(average, model, 0, 0.9)
+    assert all((p == 0.9).all() for p in average.parameters())  # fast at first: 1 - 1/10
+    follow(average, model, 10_000, 0.9)
+    torch.testing.assert_close(next(average.parameters()).mean().item(), 0.91)

@@ -1,0 +1,269 @@
+"""The paper's models, one network per (N, lambda), and the recipe that trains them (arXiv 2211.09897).
+
+    tensor (B,3,224,224) -> encoder -> latent (B,64,28,28) -> bottleneck -> quantised -> decoder
+        -> features (B,256,56,56) -> classifier -> logits (B,1000)
+
+Widths, optimiser and schedule as in the authors' release. What they leave out and we do: the loss of the entropy
+model's quantiles is minimised, so medians are learned, and coding tables reach as far as the density does.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from .blocks import ResidualBlock
+from .decoder import PaperDecoder
+from .entropy_model import FactorizedDensity
+from .loss import PAPER, LossTerms, LossWeights, Prediction, single_stage_loss
+from .resnet import ResNet, ResNetClassifier
+
+TAIL_MASS = 1e-9  # the outer quantiles leave this much of the density outside, half of it on each side
+
+
+class PatchEncoder(nn.Sequential):
+    """Patch convolution, N residual blocks with half the width inside, 1x1 to the latent (Fig. 3 of the paper).
+
+    tensor (B, 3, H, W) -> latent (B, latent_channels, H/patch, W/patch). Without blocks there is one GELU, so that
+    patch and projection are not one linear map.
+    """
+
+    def __init__(self, blocks: int, patch: int = 8, width: int = 128, latent_channels: int = 64):
+        super().__init__(
+            nn.Conv2d(3, width, patch, stride=patch),
+            *(ResidualBlock(width, width // 2) for _ in range(blocks)),
+            *([] if blocks else [nn.GELU()]),
+            nn.Conv2d(width, latent_channels, 1),
+        )
+        self.patch, self.blocks, self.latent_channels = patch, blocks, latent_channels
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-accumulates of one image of height x width px."""
+        convs = (m for m in self.modules() if isinstance(m, nn.Conv2d))
+        return (height // self.patch) * (width // self.patch) * sum(conv.weight.numel() for conv in convs)
+
+
+class EntropyBottleneck(nn.Module):
+    """The factorized entropy model: per channel a learned density and three learned quantiles of it.
+
+    Balle et al. 2018 (arXiv 1802.01436, appendix 6.1). Shape and start of the densities are CompressAI's, so that its
+    parameters can be loaded. The middle quantile is the median, the centre of rounding; the outer ones mark the
+    symbols that a coding table needs.
+    """
+
+    def __init__(self, channels: int, filters: tuple[int, ...] = (3, 3, 3, 3), init_scale: float = 10.0):
+        super().__init__()
+        self.density = FactorizedDensity(1, channels, filters, init_scale)
+        self.quantiles = nn.Parameter(torch.tensor([-init_scale, 0.0, init_scale]).repeat(channels, 1))  # (C, 3)
+
+    @property
+    def median(self) -> torch.Tensor:
+        """(1, C): the one operating point's."""
+        return self.quantiles[:, 1].detach()[None]
+
+    def forward(self, latent: torch.Tensor, generator: torch.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """latent (B, C, h, w) -> quantised latent and bits per image (B).
+
+        In training uniform noise stands for rounding, in the rate and for the decoder; in evaluation the latent is
+        rounded around the median.
+        """
+        with torch.autocast(latent.device.type, enabled=False):  # a probability in bfloat16 has two digits
+            latent = latent.float()
+            if self.training:
+                quantised = latent + torch.rand(latent.shape, generator=generator).to(latent.device) - 0.5
+            else:
+                centre = self.median[0, :, None, None]
+                quantised = torch.round(latent - centre) + centre
+            likelihood = self.density.likelihood(quantised.flatten(2), self._point(len(latent)))
+            return quantised, -likelihood.log2().sum((1, 2))
+
+    def quantile_loss(self) -> torch.Tensor:
+        """Distance of the quantiles' logits from where they belong, summed: zero when all are right.
+
+        The density is taken as given: only the quantiles get a gradient.
+        """
+        density = copy.deepcopy(self.density).requires_grad_(False)
+        outer = math.log(2 / TAIL_MASS - 1)
+        target = torch.tensor([-outer, 0.0, outer], device=self.quantiles.device)
+        with torch.autocast(self.quantiles.device.type, enabled=False):
+            return (density.logit(self.quantiles[None], self._point(1)) - target).abs().sum()
+
+    def _point(self, count: int) -> torch.Tensor:
+        return torch.zeros(count, dtype=torch.long, device=self.quantiles.device)
+
+
+class PaperPass(NamedTuple):
+    """What a pass of a `PaperModel` gives: its prediction, bits per image (B) and the quantile loss."""
+
+    prediction: Prediction
+    bits: torch.Tensor
+    quantile_loss: torch.Tensor
+
+
+class PaperModel(nn.Module):
+    """Encoder, entropy model, decoder and classifier of one (N, lambda)."""
+
+    PARTS = ("encoder", "bottleneck", "decoder", "classifier")
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, classifier: ResNetClassifier):
+        super().__init__()
+        self.encoder = encoder
+        self.bottleneck = EntropyBottleneck(encoder.latent_channels)
+        self.decoder = decoder
+        self.classifier = classifier
+        self.frozen: tuple[str, ...] = ()
+
+    def freeze(self, *parts: str) -> None:
+        """Keeps these parts as they are: no gradients, BatchNorm and entropy model as in evaluation. The others train.
+
+        Behind an entropy model that is frozen the decoder sees what it will see in service, rounded latents.
+        """
+        unknown = set(parts) - set(self.PARTS)
+        if unknown:
+            raise ValueError(f"a model has no part {', '.join(sorted(unknown))}; it has {', '.join(self.PARTS)}")
+        self.frozen = parts
+        for part in self.PARTS:
+            getattr(self, part).requires_grad_(part not in parts)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "PaperModel":
+        super().train(mode)
+        for part in self.frozen:
+            getattr(self, part).eval()
+        return self
+
+    def forward(self, x: torch.Tensor, generator: torch.Generator | None = None) -> PaperPass:
+        """tensor (B, 3, H, W); the generator is for the noise of training."""
+        quantised, bits = self.bottleneck(self.encoder(x), generator)
+        features = self.decoder(quantised)
+        return PaperPass(predict(self.classifier, features), bits, self.bottleneck.quantile_loss())
+
+
+def paper_model(blocks: int, classifier: ResNetClassifier) -> PaperModel:
+    """The paper's own configuration with N = `blocks`, published for N in {0, 4, 8} with a ResNet-50."""
+    return PaperModel(PatchEncoder(blocks), PaperDecoder(64, classifier.feature_channels), classifier)
+
+
+def predict(classifier: ResNetClassifier, features: torch.Tensor) -> Prediction:
+    """Features at the split and behind layer2, layer3 and layer4, and logits: the paper's four feature terms and KL."""
+    logits, behind = classifier.tail(features)
+    return Prediction([features, *behind], logits)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A share of the epochs: which parts stay as they are, and what the loss weighs beside lambda * R."""
+
+    frozen: tuple[str, ...] = ()
+    weights: LossWeights = PAPER
+
+
+JOINT = (Stage(),)
+CLASSIFIER_FIXED = (Stage(frozen=("classifier",)),)  # one cloud classifier for many encoders
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimiser and schedule of the authors' release, for ImageNet-1k."""
+
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 1e-4  # of the classifier's weights; not of its BatchNorms and biases, nor of the bottleneck
+    final: float = 0.01  # share of the learning rate that the last epoch has
+    quantile_lr: float = 1e-3
+    epochs: int = 20
+    batch: int = 384
+
+    def optimisers(self, model: PaperModel) -> tuple[torch.optim.SGD, torch.optim.Adam]:
+        """SGD for the network and Adam for the quantiles, whose loss is in units of its own."""
+        quantiles = model.bottleneck.quantiles
+        decayed = [p for p in model.classifier.parameters() if p.ndim > 1]
+        apart = {id(p) for p in (*decayed, quantiles)}
+        others = [p for p in model.parameters() if id(p) not in apart]
+        groups = [{"params": others, "weight_decay": 0.0}, {"params": decayed, "weight_decay": self.weight_decay}]
+        network = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
+        return network, torch.optim.Adam([quantiles], lr=self.quantile_lr)
+
+    def learning_rate(self, epoch: int) -> float:
+        """Cosine from `lr` in the first epoch to `final` of it in the last, constant within an epoch."""
+        progress = min(1.0, epoch / max(1, self.epochs - 1))
+        return self.lr * (self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+class PaperTraining:
+    """A model, the frozen network that it learns from, and its optimisers: everything of a run but data and files.
+
+    for epoch in range(recipe.epochs): training.start_epoch(epoch); for every batch: training.step(x, labels, generator)
+    """
+
+    def __init__(
+        self,
+        model: PaperModel,
+        unsplit: ResNet,
+        rate_weight: float,
+        stages: Sequence[Stage] = JOINT,
+        recipe: Recipe | None = None,
+    ):
+        """rate_weight: lambda, per bit per pixel. unsplit: in evaluation mode, as `load_resnet` gives it."""
+        if not rate_weight > 0:
+            raise ValueError(f"lambda must be above 0, not {rate_weight}; the paper has 0.08 to 5.12")
+        if unsplit.feature_channels != model.classifier.feature_channels:
+            raise ValueError(f"a ResNet-{unsplit.depth} cannot teach a ResNet-{model.classifier.depth}: other features")
+        self.model, self.unsplit, self.rate_weight, self.stages = model, unsplit, rate_weight, tuple(stages)
+        self.recipe = recipe or Recipe()
+        self.optimisers = self.recipe.optimisers(model)
+        self.module: nn.Module = model  # what `step` calls; a run on several devices wraps it
+        self.stage: Stage | None = None
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch: int) -> bool:
+        """Sets the learning rate and which parts train; several stages have equal shares of the epochs.
+
+        True when a stage begins: then `module` has to be wrapped anew, because DDP remembers what had gradients.
+        """
+        for group in self.optimisers[0].param_groups:
+            group["lr"] = self.recipe.learning_rate(epoch)
+        stage = self.stages[min(len(self.stages) - 1, epoch * len(self.stages) // self.recipe.epochs)]
+        begins, self.stage = stage is not self.stage, stage
+        self.model.freeze(*stage.frozen)
+        self.model.train()
+        return begins
+
+    def step(
+        self, x: torch.Tensor, labels: torch.Tensor | None = None, generator: torch.Generator | None = None
+    ) -> tuple[LossTerms, torch.Tensor]:
+        """One step on tensor (B, 3, H, W) and labels (B): the terms of the loss and bits per pixel, (B) each.
+
+        Without labels the cross entropy is left out. Raises FloatingPointError before a step that is not finite.
+        """
+        with torch.no_grad():
+            target = predict(self.unsplit, self.unsplit.stem(x))
+        passed = self.module(x, generator)
+        bpp = passed.bits / (x.shape[2] * x.shape[3])
+        terms = single_stage_loss(self.rate_weight * bpp, passed.prediction, target, self.stage.weights, labels=labels)
+        loss = terms.total.mean()
+        if not torch.isfinite(loss):
+            raise FloatingPointError("the loss is not finite; lower the learning rate and resume the last checkpoint")
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        # One backward pass: the quantile loss reaches the quantiles and nothing else, and nothing else reaches them.
+        (loss + passed.quantile_loss).backward()
+        for optimiser in self.optimisers:
+            optimiser.step()
+        return LossTerms(*(term.detach() for term in terms)), bpp.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run needs to go on: weights, and the optimisers' momenta."""
+        return {
+            "model": self.model.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)

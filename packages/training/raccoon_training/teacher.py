@@ -1,0 +1,67 @@
+"""The unsplit network as the teacher: its features and logits for the photos of a batch."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from .loss import Prediction
+from .mobilenet import MobileNetV2
+
+
+def predict(network: MobileNetV2, features: torch.Tensor) -> Prediction:
+    """What the network behind the split makes of features (B, F, h, w)."""
+    logits, tapped = network.tail(features)
+    return Prediction([features, *tapped], logits)
+
+
+class Teacher:
+    """Answers to photos, remembered until `forget`: about 120 kB for each photo (features in bfloat16).
+
+    The same augmented photo is shown in several epochs, and the unsplit network sees it once.
+    """
+
+    def __init__(self, network: MobileNetV2, bf16: bool):
+        self.network, self.bf16 = network, bf16
+        self.forget(0)
+
+    def forget(self, photos: int) -> None:
+        """Makes room for answers to `photos` other photos."""
+        self.known = torch.zeros(photos, dtype=torch.bool)
+        self.features: list[torch.Tensor] = []  # (photos, F, h, w) each, on the CPU
+        self.logits: torch.Tensor | None = None
+
+    @torch.no_grad()
+    def __call__(self, x: torch.Tensor, photo: torch.Tensor, whole: bool) -> Prediction:
+        """Tensors x (B, 3, H, W) of the photos with the numbers photo (B) -> features at the split; if `whole`, all."""
+        unknown = ~self.known[photo]
+        if unknown.any():
+            self._remember(photo[unknown], self._ask(x[unknown.to(x.device)], whole))
+        features = [stored[photo].to(x.device).float() for stored in self.features]
+        return Prediction(features, self.logits[photo].to(x.device) if self.logits is not None else None)
+
+    def _ask(self, x: torch.Tensor, whole: bool) -> Prediction:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            features = self.network.stem(x.contiguous(memory_format=torch.channels_last))
+            return predict(self.network, features) if whole else Prediction([features])
+
+    def _remember(self, photo: torch.Tensor, answer: Prediction) -> None:
+        if not self.features:
+            kind = torch.bfloat16 if self.bf16 else torch.float32
+            self.features = [torch.empty(len(self.known), *f.shape[1:], dtype=kind) for f in answer.features]
+            if answer.logits is not None:
+                self.logits = torch.empty(len(self.known), answer.logits.shape[1])
+        for stored, features in zip(self.features, answer.features, strict=True):
+            stored[photo] = features.to("cpu", stored.dtype)
+        if self.logits is not None:
+            self.logits[photo] = answer.logits.float().cpu()
+        self.known[photo] = True
+
+
+def class_indexes(classes: Path, wnids: list[str]) -> torch.Tensor:
+    """Labels (M) int64 of photos with these wnids: positions in the JSON list `classes` of {wnid, name}."""
+    index = {entry["wnid"]: i for i, entry in enumerate(json.loads(classes.read_text()))}
+    unknown = sorted(set(wnids) - set(index))
+    if unknown:
+        raise ValueError(f"{classes} has no {unknown[0]}: photos lie in folders named by wnid, as the list has them")
+    return torch.tensor([index[wnid] for wnid in wnids])
