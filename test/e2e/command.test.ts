@@ -1,8 +1,9 @@
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseManifest, type OperatingPoint } from '@raccoon/bundle';
 import { describe, expect, test } from 'vitest';
 import { expectFailure, expectSuccess, lines, raccoon } from '../helpers/cli.ts';
-import { sample, temporaryFolder } from '../helpers/paths.ts';
+import { sample, shippedBundle, temporaryFolder } from '../helpers/paths.ts';
 
 /** The help of a command and of every command under it, two levels at most. */
 async function helps(path: string[] = []): Promise<[string, string][]> {
@@ -25,7 +26,8 @@ test('every command has help with examples', async () => {
   expect(names).toEqual(
     expect.arrayContaining(['', 'demo', 'cloud', 'edge', 'encode', 'decode', 'inspect', 'eval']),
   );
-  expect(names).toEqual(expect.arrayContaining(['bundle', 'bundle list', 'bundle verify']));
+  expect(names).toEqual(expect.arrayContaining(['bundle', 'bundle list', 'bundle verify', 'bundle import']));
+  expect(names).toEqual(expect.arrayContaining(['train', 'export']));
   for (const [name, help] of all) {
     expect(help, name).toMatch(new RegExp(`Examples?:\n {2}raccoon ${name}`));
   }
@@ -46,6 +48,8 @@ describe('a command line that is wrong', () => {
     [['cloud', '--workers', '0'], /--workers.*at least 1/],
     [['cloud', 'extra'], /too many arguments/],
     [['eval'], /--data/],
+    [['eval', '--data', 'x', '--precision', 'int4'], /--precision.*float32, int8/],
+    [['eval', '--data', 'x', '--unsplit', '--exit'], /--unsplit.*cannot be used with.*--exit/],
   ])('%j', async (args, why) => {
     expectFailure(await raccoon(args), why);
   });
@@ -94,11 +98,33 @@ describe('eval', () => {
     expect(table.stdout).toMatch(/^n=0 q=0 /m);
   });
 
+  test('the first channels alone, recorded in the manifest beside what was there', async () => {
+    const bundle = join(temporaryFolder(), 'copy');
+    cpSync(shippedBundle, bundle, { recursive: true });
+    const file = join(bundle, 'manifest.json');
+    const point = (): OperatingPoint => parseManifest(readFileSync(file, 'utf8'), bundle).points[0]!;
+    const args = ['eval', '--bundle', bundle, '--data', imageFolder(), '--blocks', '0', '--rate', '0'];
+    const shown = await raccoon([...args, '--prefixes', '--record']);
+    expectSuccess(shown);
+    expect(shown.stdout).toMatch(/^n=0 q=0 +\d+ of \d+ /m);
+    const recorded = point().measured!;
+    expect(recorded).toMatchObject({ data: 'imagenet20 val', images: 2 });
+    expect(recorded.prefixes).toHaveLength(4);
+    expect(recorded.prefixes!.at(-1)!.top1).toBe(recorded.top1);
+    expectSuccess(await raccoon([...args, '--record']));
+    expect(point().measured).toEqual(recorded);
+    // other photos: what was measured of the others goes
+    expectSuccess(await raccoon([...args, '--record', '--limit', '1']));
+    expect(point().measured).toMatchObject({ images: 1 });
+    expect(point().measured!.prefixes).toBeUndefined();
+  });
+
   test('says what is wrong', async () => {
     const folder = imageFolder();
     const wrong = (...args: string[]): ReturnType<typeof raccoon> =>
       raccoon(['eval', '--data', folder, ...args]);
     expectFailure(await wrong('--blocks', '99'), 'no such point');
+    expectFailure(await wrong('--blocks', '0', '--rate', '0', '--precision', 'int8'), 'no such point');
     expectFailure(await raccoon(['eval', '--data', join(folder, 'nowhere')]), 'nowhere is not a folder');
     const broken = join(folder, 'n01514859', 'z.jpg');
     writeFileSync(broken, 'dear diary');

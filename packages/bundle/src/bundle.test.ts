@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { codecId } from '@raccoon/codec';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { bundleBytes, loadBundle, verifyBundle, type Bundle } from './bundle.ts';
-import { findPoint, parseManifest, type Manifest } from './manifest.ts';
+import { findPoint, parseManifest, stemOf, type Manifest } from './manifest.ts';
 import { folderSource, openBundle } from './node/index.ts';
 
 const LATENT_SPACE = '00112233445566778899aabbccddeeff';
@@ -105,6 +105,31 @@ test('a good bundle loads, verifies and gives the manifest back', async () => {
   expect(findPoint(manifest, 0, 1)).toBe(1);
 });
 
+test('what a manifest may have, or lack', async () => {
+  const manifest = await writeBundle();
+  const [low, high] = manifest.points;
+  const measured = { data: 'some', images: 9, top1: 60, top5: 80, payloadBpp: 0.21 };
+  const prefixes = [{ channels: 1, top1: 60, payloadBpp: 0.21 }];
+  const int8 = { ...high!, precision: 'int8' as const };
+  const points = [
+    { ...low!, measured },
+    { ...int8, measured: { ...measured, exitTop1: 12.5, prefixes } },
+  ];
+  const { 'stem.onnx': _, ...files } = manifest.files;
+  rewrite(manifest, { stem: undefined, files, points, exit: { output: 'exit_logits' } });
+  const bundle = await load();
+  await verifyBundle(bundle);
+  expect(bundle.manifest).toMatchObject({ points, exit: { output: 'exit_logits' } });
+  expect(() => stemOf(bundle.manifest)).toThrow(expect.objectContaining({ code: 'no-stem' }));
+  expect(stemOf(manifest)).toEqual({ file: 'stem.onnx', macs: 1 });
+
+  expect(findPoint(bundle.manifest, 0, 0)).toBe(0);
+  expect(findPoint(bundle.manifest, 0, 0, 'float32')).toBe(0);
+  expect(findPoint(bundle.manifest, 0, 1, 'int8')).toBe(1);
+  expect(() => findPoint(bundle.manifest, 0, 1)).toThrow('no point n=0 q=1; it has n=0 q=0, n=0 q=1 int8');
+  expect(() => findPoint(bundle.manifest, 0, 0, 'int8')).toThrow('no point n=0 q=0 int8; it has');
+});
+
 test('the bundle that ships verifies', async () => {
   await verifyBundle(await openBundle('imagenet1k-mobilenet'));
 });
@@ -144,6 +169,12 @@ describe('what is wrong has a code', () => {
     ['a name of every object', { decoder: { file: 'constructor', macs: 1 } }, 'constructor'],
     ['a default point that is not there', { defaultPoint: 2 }, '2 of 2 points'],
     ['no points', { points: [] }, 'points'],
+    ['a local exit without its output', { exit: {} }, 'exit.output'],
+    [
+      'an arithmetic that nobody has',
+      { points: [{ n: 0, q: 0, encoder: 'encoder.onnx', edgeMacs: 1, expectedBpp: 1, precision: 'int4' }] },
+      'points.0.precision',
+    ],
   ])('manifest-schema: %s', async (_, changes, message) => {
     rewrite(await writeBundle(), changes);
     await fails('manifest-schema', message);

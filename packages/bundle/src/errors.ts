@@ -9,7 +9,8 @@ export type BundleErrorCode =
   | 'file-hash'
   | 'tables'
   | 'codec-id'
-  | 'unknown-point';
+  | 'unknown-point'
+  | 'no-stem';
 
 /** A bundle that cannot be used; `code` says why, the message names the file and the remedy. */
 export class BundleError extends Error {

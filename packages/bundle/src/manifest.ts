@@ -21,18 +21,33 @@ const graph = z.strictObject({
   macs: z.int().nonnegative().describe('multiply-accumulates for one image'),
 });
 
+const percent = z.number().min(0).max(100).describe('percent');
+const payloadBpp = z.number().positive().describe('mean bits of bitstream per pixel of the network input');
+
+const prefix = z.strictObject({
+  channels: count.describe('the first channels of the latent, in the first slices'),
+  top1: percent,
+  payloadBpp,
+});
+
 const measured = z.strictObject({
   data: z.string().describe('which photos, for instance "imagenet20 val"'),
   images: count,
-  top1: z.number().min(0).max(100).describe('percent'),
-  top5: z.number().min(0).max(100).describe('percent'),
-  payloadBpp: z.number().positive().describe('mean bits of bitstream per pixel of the network input'),
+  top1: percent,
+  top5: percent,
+  payloadBpp,
+  exitTop1: percent.optional().describe('percent, the local exit alone'),
+  prefixes: z.array(prefix).optional().describe('when only the first channels are sent, by rising channels'),
 });
 
 const operatingPoint = z.strictObject({
   n: z.int().min(0).describe('residual blocks of the encoder'),
   q: z.int().min(0).describe('rate level, 0 = fewest bits'),
-  encoder: fileName.describe('tensor (1, 3, H, W) -> latent (1, C, h, w)'),
+  precision: z
+    .enum(['float32', 'int8'])
+    .optional()
+    .describe('arithmetic of the encoder; float32 when left out'),
+  encoder: fileName.describe('tensor (1, 3, H, W) -> latent (1, C, h, w) and, with exit, logits (1, K)'),
   edgeMacs: z.int().nonnegative().describe('multiply-accumulates of the encoder for one image'),
   expectedBpp: z.number().positive().describe("the entropy model's estimate at export, bits per pixel"),
   measured: measured.optional().describe('through the real codec: raccoon eval --record'),
@@ -66,7 +81,13 @@ export const manifestSchema = z
     defaultPoint: z.int().min(0).describe('operating point of an edge that was told nothing'),
     decoder: graph.describe('symbols (B, C, h, w) int16, point (B) int64 -> features (B, F, h, w)'),
     classifier: graph.describe('features (B, F, h, w) -> logits (B, K)'),
-    stem: graph.describe('tensor (B, 3, H, W) -> features (B, F, h, w) of the unsplit network'),
+    stem: graph
+      .optional()
+      .describe('tensor (B, 3, H, W) -> features (B, F, h, w) of the unsplit network, where there is one'),
+    exit: z
+      .strictObject({ output: z.string().min(1) })
+      .optional()
+      .describe('every encoder has this second output: logits (1, K) of the local exit, float32'),
     classes: z.array(z.strictObject({ wnid: z.string(), name: z.string() })).min(2),
     files: z.record(fileName, z.strictObject({ bytes: count, sha256: hex(64) })),
   })
@@ -75,6 +96,9 @@ export const manifestSchema = z
 export type Manifest = z.infer<typeof manifestSchema>;
 export type OperatingPoint = Manifest['points'][number];
 export type MeasuredPoint = z.infer<typeof measured>;
+export type MeasuredPrefix = z.infer<typeof prefix>;
+/** The arithmetic of an encoder. */
+export type Precision = NonNullable<OperatingPoint['precision']>;
 
 /** The manifest's JSON Schema, as published in `manifest.schema.json`. */
 export function manifestJsonSchema(): object {
@@ -133,20 +157,47 @@ export function referencedFiles(manifest: Manifest): string[] {
       ...manifest.points.map((point) => point.encoder),
       manifest.decoder.file,
       manifest.classifier.file,
-      manifest.stem.file,
+      ...(manifest.stem ? [manifest.stem.file] : []),
     ]),
   ];
 }
 
+/** What people call a point: `n=4 q=2`, or `n=4 q=2 int8`. */
+export function pointName({ n, q, precision }: Pick<OperatingPoint, 'n' | 'q' | 'precision'>): string {
+  return `n=${n} q=${q}${precision === 'int8' ? ' int8' : ''}`;
+}
+
 /**
- * The index p of the operating point (n, q).
+ * The index p of the operating point (n, q) whose encoder computes in `precision`.
  * @throws BundleError `unknown-point`, listing what there is
  */
-export function findPoint(manifest: Manifest, n: number, q: number): number {
-  const p = manifest.points.findIndex((point) => point.n === n && point.q === q);
+export function findPoint(
+  manifest: Manifest,
+  n: number,
+  q: number,
+  precision: Precision = 'float32',
+): number {
+  const { name, points } = manifest;
+  const p = points.findIndex(
+    (point) => point.n === n && point.q === q && (point.precision ?? 'float32') === precision,
+  );
   if (p < 0) {
-    const known = manifest.points.map((point) => `n=${point.n} q=${point.q}`).join(', ');
-    throw new BundleError('unknown-point', `${manifest.name} has no point n=${n} q=${q}; it has ${known}`);
+    throw new BundleError(
+      'unknown-point',
+      `${name} has no point ${pointName({ n, q, precision })}; it has ${points.map(pointName).join(', ')}`,
+    );
   }
   return p;
+}
+
+/**
+ * The first part of the unsplit network, which an imported bundle may lack.
+ * @throws BundleError `no-stem`
+ */
+export function stemOf({ name, stem }: Manifest): NonNullable<Manifest['stem']> {
+  if (stem) return stem;
+  throw new BundleError(
+    'no-stem',
+    `${name} has no unsplit network to compare with: import it with --stem, or leave the comparison out`,
+  );
 }

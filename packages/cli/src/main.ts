@@ -8,11 +8,13 @@ import { edgeCommand } from './commands/edge.ts';
 import { encodeCommand } from './commands/encode.ts';
 import { evalCommand } from './commands/eval.ts';
 import { inspectCommand } from './commands/inspect.ts';
+import { exportCommand, trainCommand } from './commands/train.ts';
 import { report } from './failure.ts';
 
 const program: Command = new Command('raccoon')
   .description('One neural network on two machines: a learned encoder at the edge, the rest in the cloud.')
   .version(packageJson.version)
+  .enablePositionalOptions() // what follows `raccoon train` is the training package's
   .configureOutput({
     // commander says "error: ..." and may suggest something on a second line
     outputError: (text, write) =>
@@ -37,6 +39,8 @@ for (const command of [
   inspectCommand,
   evalCommand,
   bundleCommand,
+  trainCommand,
+  exportCommand,
 ]) {
   program.addCommand(withSettings(command()));
 }

@@ -28,6 +28,9 @@ export const blocksOption = (): Option =>
 export const rateOption = (): Option =>
   new Option('-q, --rate <q>', 'rate level, 0 = fewest bits').argParser(whole(0));
 
+export const precisionOption = (): Option =>
+  new Option('--precision <arithmetic>', 'of the encoder').choices(['float32', 'int8']);
+
 export const jsonOption = (): Option => new Option('--json', 'for programs: JSON on stdout');
 
 /** What both options ask for. */

@@ -2,11 +2,11 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Bundle } from '@raccoon/bundle';
+import { stemOf, type Bundle } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
 import { HEADER_BYTES } from '@raccoon/codec';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { evaluatePoints, evaluateUnsplit, type Evaluation } from './evaluate.ts';
+import { evaluateJpeg, evaluatePoints, evaluateUnsplit, type Evaluation } from './evaluate.ts';
 import { listImageFolder, type LabelledPhoto } from './photos.ts';
 
 const PHOTOS = { n01443537: ['goldfish'], n01514859: ['hen'], n07920052: ['espresso'] };
@@ -70,13 +70,24 @@ test('every point gets a row through the real codec and a real socket', async ()
 test('the unsplit network sends nothing', async () => {
   const row = await evaluateUnsplit(bundle, photos);
   expectAccuracies(row);
-  const { stem, classifier } = bundle.manifest;
+  const { classifier } = bundle.manifest;
   expect(row).toMatchObject({
     payloadBpp: 0,
     wireBpp: 0,
     bytesPerImage: 0,
-    edgeMacs: stem.macs + classifier.macs,
+    edgeMacs: stemOf(bundle.manifest).macs + classifier.macs,
   });
+});
+
+test('a bundle without its stem has nothing unsplit, and one without a local exit has no exit', async () => {
+  const { stem: _, ...manifest } = bundle.manifest;
+  const imported = { ...bundle, manifest };
+  await expect(evaluateUnsplit(imported, photos)).rejects.toMatchObject({ code: 'no-stem' });
+  await expect(evaluateJpeg(imported, photos, 40)).rejects.toMatchObject({ code: 'no-stem' });
+  const { exit: __, ...without } = bundle.manifest;
+  await expect(
+    evaluatePoints({ ...bundle, manifest: without }, photos, [0], undefined, { exit: true }),
+  ).rejects.toThrow('has no local exit');
 });
 
 test('a folder that is no class of the bundle, or a photo that cannot be read, is named', async () => {

@@ -1,11 +1,11 @@
-import type { Bundle } from '@raccoon/bundle';
+import { stemOf, type Bundle, type Precision } from '@raccoon/bundle';
 import { connect, type Classification, type Client } from '@raccoon/client';
 import { startCloud } from '@raccoon/cloud';
 import { estimateBits, flushBytes, HEADER_BYTES } from '@raccoon/codec';
 import type { ImageInput } from '@raccoon/edge';
 import { readPixels } from '@raccoon/edge/node';
 import { encodeJpeg } from './jpeg.ts';
-import type { LabelledPhoto } from './photos.ts';
+import { labelsOf, type LabelledPhoto } from './photos.ts';
 import { mean, quantile, topClasses } from './ranking.ts';
 import { loadUnsplit } from './unsplit.ts';
 import { startWireMeter, type WireMeter } from './wire-meter.ts';
@@ -50,7 +50,15 @@ export interface PointEvaluation extends Evaluation {
   point: number;
   n: number;
   q: number;
+  precision: Precision;
   bytes: ByteSplit;
+  /** The local exit alone, percent; when it was asked for. */
+  exitTop1?: number;
+}
+
+export interface PointOptions {
+  /** Measure the local exit as well. Then its time is part of `encodeMs`. */
+  exit?: boolean;
 }
 
 export type Progress = (done: number, total: number) => void;
@@ -68,7 +76,11 @@ export async function evaluatePoints(
   photos: readonly LabelledPhoto[],
   points: readonly number[],
   onProgress: Progress = () => undefined,
+  { exit = false }: PointOptions = {},
 ): Promise<PointEvaluation[]> {
+  if (exit && !bundle.manifest.exit) {
+    throw new Error(`${bundle.manifest.name} has no local exit: train and export it with this version`);
+  }
   const labels = labelsOf(bundle, photos);
   const cloud = await startCloud({ bundle, listen: '127.0.0.1:0' });
   const meter = await startWireMeter(cloud.port);
@@ -78,7 +90,7 @@ export async function evaluatePoints(
     for (const point of points) {
       const progress: Progress = (done) =>
         onProgress(rows.length * photos.length + done, points.length * photos.length);
-      rows.push(await evaluatePoint(client, meter, photos, labels, point, progress));
+      rows.push(await evaluatePoint(client, meter, photos, labels, point, exit, progress));
     }
     return rows;
   } finally {
@@ -94,22 +106,25 @@ async function evaluatePoint(
   photos: readonly LabelledPhoto[],
   labels: readonly number[],
   point: number,
+  exit: boolean,
   onProgress: Progress,
 ): Promise<PointEvaluation> {
   const { manifest, codec } = client.bundle;
   const { height: h, width: w } = manifest.latent;
   const pixels = manifest.input.width * manifest.input.height;
-  const { n, q, edgeMacs } = manifest.points[point]!;
+  const { n, q, precision = 'float32', edgeMacs } = manifest.points[point]!;
 
-  await client.send('', await client.edge.encode(photos[0]!.path, point)); // warms stream and encoder up
+  await client.send('', await client.edge.encode(photos[0]!.path, point, { exit })); // warms stream and encoder up
   meter.reset();
   const answers: Classification[] = [];
   const estimates: number[] = [];
   const flushes: number[] = [];
   const entropyMs: number[] = [];
+  let exitHits = 0;
   const sending = new Set<Promise<void>>();
   for (const [index, { path }] of photos.entries()) {
-    const encoded = await client.edge.encode(path, point);
+    const encoded = await client.edge.encode(path, point, { exit });
+    if (encoded.exitLogits && topClasses(encoded.exitLogits, 1)[0] === labels[index]) exitHits++;
     estimates.push(estimateBits(encoded.symbols, { h, w }, point, codec) / 8);
     flushes.push(flushBytes(encoded.slices));
     entropyMs.push(encoded.codecMs);
@@ -137,9 +152,11 @@ async function evaluatePoint(
     point,
     n,
     q,
+    precision,
     images: photos.length,
     top1: (100 * hits(1)) / photos.length,
     top5: (100 * hits(5)) / photos.length,
+    ...(exit && { exitTop1: (100 * exitHits) / photos.length }),
     payloadBpp: (8 * bytes) / pixels,
     wireBpp: (8 * wire) / pixels,
     bytesPerImage: bytes,
@@ -159,14 +176,17 @@ async function evaluatePoint(
   };
 }
 
-/** The unsplit network on the same photos: the whole of it on the edge, no byte sent. */
-export function evaluateUnsplit(
+/**
+ * The unsplit network on the same photos: the whole of it on the edge, no byte sent.
+ * @throws BundleError `no-stem` where there is none; Error about the photos
+ */
+export async function evaluateUnsplit(
   bundle: Bundle,
   photos: readonly LabelledPhoto[],
   onProgress?: Progress,
 ): Promise<Evaluation> {
-  const { stem, classifier } = bundle.manifest;
-  return evaluateWhole(bundle, photos, unsent, stem.macs + classifier.macs, onProgress);
+  const edgeMacs = stemOf(bundle.manifest).macs + bundle.manifest.classifier.macs;
+  return evaluateWhole(bundle, photos, unsent, edgeMacs, onProgress);
 }
 
 /**
@@ -244,14 +264,4 @@ async function evaluateWhole(
     cloudMs: edgeMacs > 0 ? 0 : mean(networkMs),
     edgeMacs,
   };
-}
-
-/** Class index of every photo, from its folder's name. */
-function labelsOf(bundle: Bundle, photos: readonly LabelledPhoto[]): number[] {
-  const index = new Map(bundle.manifest.classes.map(({ wnid }, i) => [wnid, i]));
-  return photos.map(({ wnid, path }) => {
-    const label = index.get(wnid);
-    if (label === undefined) throw new Error(`${path}: ${bundle.manifest.name} has no class ${wnid}`);
-    return label;
-  });
 }

@@ -5,10 +5,12 @@ export {
   type ByteSplit,
   type Evaluation,
   type PointEvaluation,
+  type PointOptions,
   type Progress,
 } from './evaluate.ts';
 export { encodeJpeg, jpegNearest, type JpegPhoto } from './jpeg.ts';
 export { listImageFolder, samplePhotos, type LabelledPhoto } from './photos.ts';
+export { evaluatePrefixes, prefixEnds, type PrefixEvaluation } from './prefixes.ts';
 export { mean, quantile, topClasses } from './ranking.ts';
 export { loadUnsplit, type UnsplitNetwork } from './unsplit.ts';
 export { startWireMeter, type WireMeter } from './wire-meter.ts';

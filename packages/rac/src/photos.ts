@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { extname, join } from 'node:path';
+import type { Bundle } from '@raccoon/bundle';
 
 /** A photo and the class that its folder says. */
 export interface LabelledPhoto {
@@ -70,4 +71,14 @@ function mulberry32(seed: number): () => number {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** Class index of every photo, from its folder's name. @throws Error that names a photo of no class */
+export function labelsOf(bundle: Bundle, photos: readonly LabelledPhoto[]): number[] {
+  const index = new Map(bundle.manifest.classes.map(({ wnid }, i) => [wnid, i]));
+  return photos.map(({ wnid, path }) => {
+    const label = index.get(wnid);
+    if (label === undefined) throw new Error(`${path}: ${bundle.manifest.name} has no class ${wnid}`);
+    return label;
+  });
 }

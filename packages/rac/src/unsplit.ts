@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { Bundle } from '@raccoon/bundle';
+import { stemOf, type Bundle } from '@raccoon/bundle';
 import { toTensor, type ImageInput } from '@raccoon/edge';
 import { readPixels } from '@raccoon/edge/node';
 import * as ort from 'onnxruntime-node';
@@ -13,7 +13,7 @@ export interface UnsplitNetwork {
   release(): Promise<void>;
 }
 
-/** @throws BundleError */
+/** @throws BundleError, `no-stem` where the bundle has no unsplit network */
 export async function loadUnsplit(
   bundle: Bundle,
   threads: number = availableParallelism(),
@@ -25,7 +25,7 @@ export async function loadUnsplit(
     interOpNumThreads: 1,
     extra: { session: { intra_op: { allow_spinning: '0' } } }, // it runs beside edge and cloud, and is not to slow them
   };
-  const stem = await ort.InferenceSession.create(await bundle.read(manifest.stem.file), options);
+  const stem = await ort.InferenceSession.create(await bundle.read(stemOf(manifest).file), options);
   const classifier = await ort.InferenceSession.create(await bundle.read(manifest.classifier.file), options);
   const network: UnsplitNetwork = {
     async classify(image) {

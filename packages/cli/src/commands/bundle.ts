@@ -1,13 +1,15 @@
-import { bundleBytes, verifyBundle } from '@raccoon/bundle';
+import { bundleBytes, pointName, verifyBundle, type Manifest } from '@raccoon/bundle';
 import { listBundles, openBundle } from '@raccoon/bundle/node';
 import { Command } from 'commander';
 import { report } from '../failure.ts';
 import { DEFAULT_BUNDLE, jsonOption } from '../options.ts';
 import { mmac, table } from '../table.ts';
+import { importCommand } from './train.ts';
 
 export function bundleCommand(): Command {
   return new Command('bundle')
     .description('Bundles: a model as one verified unit.')
+    .enablePositionalOptions() // what follows `import` is the training package's
     .addHelpText('after', '\nExamples:\n  raccoon bundle list\n  raccoon bundle verify ./my-bundle')
     .addCommand(
       new Command('list')
@@ -22,7 +24,8 @@ export function bundleCommand(): Command {
         .argument('[bundle]', 'name or path', DEFAULT_BUNDLE)
         .addHelpText('after', '\nExample:\n  raccoon bundle verify bundles/imagenet1k-mobilenet')
         .action(verify),
-    );
+    )
+    .addCommand(importCommand());
 }
 
 async function list(flags: { json?: true }): Promise<void> {
@@ -38,26 +41,52 @@ async function list(flags: { json?: true }): Promise<void> {
   if (flags.json) {
     const json = rows.map(({ folder, manifest, megabytes }) => {
       const { name, version, points } = manifest;
-      return { name, version, folder, megabytes, classes: manifest.classes.length, points };
+      return {
+        name,
+        version,
+        folder,
+        megabytes,
+        classes: manifest.classes.length,
+        exit: manifest.exit !== undefined,
+        unsplit: manifest.stem !== undefined,
+        points,
+      };
     });
     process.stdout.write(`${JSON.stringify(json)}\n`);
     return;
   }
   for (const { folder, manifest, megabytes } of rows) {
-    const points = manifest.points.map(({ n, q, expectedBpp, edgeMacs, measured }) => [
-      `  n=${n} q=${q}`,
-      `${(measured?.payloadBpp ?? expectedBpp).toFixed(3)} bpp`,
-      measured ? `${measured.top1.toFixed(1)} %` : '-',
-      mmac(edgeMacs),
-    ]);
+    const about = [
+      `${megabytes.toFixed(1)} MB`,
+      `${manifest.classes.length} classes`,
+      ...(manifest.exit ? ['local exit'] : []),
+      ...(manifest.stem ? [] : ['no unsplit network']),
+      folder,
+    ];
     process.stdout.write(
-      `${manifest.name} ${manifest.version}  ${megabytes.toFixed(1)} MB, ${manifest.classes.length} classes, ${folder}\n` +
-        `${table(['  point', 'rate', `top-1${measuredOn(manifest.points)}`, 'edge MAC'], points)}\n`,
+      `${manifest.name} ${manifest.version}  ${about.join(', ')}\n${pointTable(manifest)}\n`,
     );
   }
 }
 
-function measuredOn(points: { measured?: { data: string; images: number } | undefined }[]): string {
+const accuracy = (top1: number | undefined): string => (top1 === undefined ? '-' : `${top1.toFixed(1)} %`);
+
+function pointTable({ points, exit }: Manifest): string {
+  return table(
+    ['  point', 'encoder', 'rate', `top-1${measuredOn(points)}`, ...(exit ? ['exit top-1'] : []), 'edge MAC'],
+    points.map(({ n, q, precision = 'float32', expectedBpp, edgeMacs, measured }) => [
+      `  ${pointName({ n, q })}`,
+      precision,
+      `${(measured?.payloadBpp ?? expectedBpp).toFixed(3)} bpp`,
+      accuracy(measured?.top1),
+      ...(exit ? [accuracy(measured?.exitTop1)] : []),
+      mmac(edgeMacs),
+    ]),
+    2,
+  );
+}
+
+function measuredOn(points: Manifest['points']): string {
   const measured = points.find((point) => point.measured)?.measured;
   return measured ? ` (${measured.images} of ${measured.data})` : '';
 }

@@ -1,11 +1,12 @@
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { pointName, type Manifest } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
 import { connect, type Classification } from '@raccoon/client';
 import { startCloud } from '@raccoon/cloud';
 import { toTensor } from '@raccoon/edge';
 import { readPixels } from '@raccoon/edge/node';
-import { encodeJpeg, jpegNearest, loadUnsplit, mean, topClasses } from '@raccoon/rac';
+import { encodeJpeg, jpegNearest, loadUnsplit, mean, topClasses, type UnsplitNetwork } from '@raccoon/rac';
 import { Command } from 'commander';
 import { bundleOption } from '../options.ts';
 import { photoFiles } from '../photo-files.ts';
@@ -29,15 +30,23 @@ export function demoCommand(): Command {
 /** How one way to send a photo did. */
 interface Way {
   bytes: number;
+  /** The same first class as the unsplit network's on the unsent photo. */
   agrees: boolean;
+}
+
+/** One photo, sent in three ways. */
+interface Comparison {
+  raccoon: Way;
+  /** The JPEG nearest to Raccoon's bytes. */
+  near: Way & { quality: number };
+  high: Way;
 }
 
 async function demo(paths: string[], flags: { bundle: string }): Promise<void> {
   const photos = await photoFiles(paths.length > 0 ? paths : [SAMPLES]);
   const bundle = await openBundle(flags.bundle);
   const { manifest } = bundle;
-  const { input } = manifest;
-  const unsplit = await loadUnsplit(bundle);
+  const unsplit = manifest.stem ? await loadUnsplit(bundle) : undefined;
   const cloud = await startCloud({ bundle, listen: '127.0.0.1:0' });
   const client = await connect({ cloud: cloud.address, bundle });
   const { n, q } = manifest.points[manifest.defaultPoint]!;
@@ -46,71 +55,87 @@ async function demo(paths: string[], flags: { bundle: string }): Promise<void> {
   );
 
   const answers: Classification[] = [];
-  const ways: { raccoon: Way; near: Way; high: Way }[] = [];
-  let smallest = 0;
+  const comparisons: Comparison[] = [];
   const bar = progressBar('photos');
   try {
     await client.classify(photos[0]!); // loads the encoder, so that the first row's time is like the others'
     for (const photo of photos) {
       const answer = await client.classify(photo);
-      const pixels = await readPixels(photo, input);
-      const top = async (rgb: Uint8Array): Promise<number> =>
-        topClasses(await unsplit.run(toTensor(rgb, input)), 1)[0]!;
-      const truth = await top(pixels);
-      const near = await jpegNearest(pixels, input.width, input.height, answer.bytes);
-      const high = await encodeJpeg(pixels, input.width, input.height, HIGH_QUALITY);
-      const asJpeg = async (jpeg: Uint8Array): Promise<Way> => ({
-        bytes: jpeg.length,
-        agrees: (await top(await readPixels(jpeg, input))) === truth,
-      });
-      if (near.quality === 1) smallest++;
       answers.push(answer);
-      ways.push({
-        raccoon: { bytes: answer.bytes, agrees: answer.top[0]!.index === truth },
-        near: await asJpeg(near.jpeg),
-        high: await asJpeg(high.jpeg),
-      });
+      if (unsplit) comparisons.push(await compare(unsplit, photo, answer, manifest.input));
       bar.update(answers.length, photos.length);
     }
   } finally {
     bar.stop();
     await client.close();
     await cloud.close();
-    await unsplit.release();
+    await unsplit?.release();
   }
 
   const rows = answers.map((answer, i) => [
     basename(photos[i]!),
     answer.top[0]!.name,
     percent(answer.top[0]!.probability),
-    ways[i]!.raccoon.agrees ? 'yes' : 'no',
+    ...(unsplit ? [comparisons[i]!.raccoon.agrees ? 'yes' : 'no'] : []),
     bytes(answer.bytes),
     answer.bpp.toFixed(3),
     ms(answer.encodeMs),
     ms(answer.roundTripMs),
   ]);
+  const agrees = unsplit ? ['agrees'] : [];
   process.stdout.write(
-    `${table(['photo', 'label', 'probability', 'agrees', 'bytes', 'bpp', 'encode', 'round trip'], rows, 2)}\n`,
+    `${table(['photo', 'label', 'probability', ...agrees, 'bytes', 'bpp', 'encode', 'round trip'], rows, 2)}\n\n`,
   );
-  const summary = (name: string, pick: (way: (typeof ways)[number]) => Way): string[] => [
-    name,
-    bytes(mean(ways.map((way) => pick(way).bytes))),
-    `${ways.filter((way) => pick(way).agrees).length} of ${ways.length}`,
-  ];
-  const note = smallest > 0 ? `, JPEG's smallest for ${smallest} photos` : '';
   process.stdout.write(
-    `\n${table(
-      [
-        `${photos.length} photos at ${input.width}x${input.height}`,
-        'bytes per photo',
-        'agree with the unsplit network',
-      ],
-      [
-        summary(`Raccoon, n=${n} q=${q}`, (way) => way.raccoon),
-        summary(`JPEG nearest to the same bytes${note}`, (way) => way.near),
-        summary(`JPEG quality ${HIGH_QUALITY}`, (way) => way.high),
-      ],
-    )}\n\n` +
-      `"agrees": the same first class as the whole network on the unsent photo. Times: measured here, now.\n`,
+    unsplit
+      ? `${summary(manifest, comparisons)}\n\n` +
+          `"agrees": the same first class as the whole network on the unsent photo. Times: measured here, now.\n`
+      : `${manifest.name} has no unsplit network to compare with. Times: measured here, now.\n`,
+  );
+}
+
+/** Sends a photo as JPEG, too, and asks the unsplit network about it and about the unsent one. */
+async function compare(
+  unsplit: UnsplitNetwork,
+  photo: string,
+  answer: Classification,
+  input: Manifest['input'],
+): Promise<Comparison> {
+  const top = async (rgb: Uint8Array): Promise<number> =>
+    topClasses(await unsplit.run(toTensor(rgb, input)), 1)[0]!;
+  const pixels = await readPixels(photo, input);
+  const truth = await top(pixels);
+  const asJpeg = async (jpeg: Uint8Array): Promise<Way> => ({
+    bytes: jpeg.length,
+    agrees: (await top(await readPixels(jpeg, input))) === truth,
+  });
+  const near = await jpegNearest(pixels, input.width, input.height, answer.bytes);
+  const high = await encodeJpeg(pixels, input.width, input.height, HIGH_QUALITY);
+  return {
+    raccoon: { bytes: answer.bytes, agrees: answer.top[0]!.index === truth },
+    near: { ...(await asJpeg(near.jpeg)), quality: near.quality },
+    high: await asJpeg(high.jpeg),
+  };
+}
+
+function summary({ input, points, defaultPoint }: Manifest, comparisons: readonly Comparison[]): string {
+  const row = (name: string, pick: (comparison: Comparison) => Way): string[] => [
+    name,
+    bytes(mean(comparisons.map((comparison) => pick(comparison).bytes))),
+    `${comparisons.filter((comparison) => pick(comparison).agrees).length} of ${comparisons.length}`,
+  ];
+  const smallest = comparisons.filter(({ near }) => near.quality === 1).length;
+  const note = smallest > 0 ? `, JPEG's smallest for ${smallest} photos` : '';
+  return table(
+    [
+      `${comparisons.length} photos at ${input.width}x${input.height}`,
+      'bytes per photo',
+      'agree with the unsplit network',
+    ],
+    [
+      row(`Raccoon, ${pointName(points[defaultPoint]!)}`, ({ raccoon }) => raccoon),
+      row(`JPEG nearest to the same bytes${note}`, ({ near }) => near),
+      row(`JPEG quality ${HIGH_QUALITY}`, ({ high }) => high),
+    ],
   );
 }

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
+import { pointName } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
 import { choosePoint } from '@raccoon/client';
 import { writeRac } from '@raccoon/codec';
@@ -25,12 +26,13 @@ export function encodeCommand(): Command {
       await edge.close();
       const file = flags.output ?? `${basename(photo, extname(photo))}.rac`;
       await writeFile(file, writeRac(image.slices));
-      const { n, q } = bundle.manifest.points[image.point]!;
+      const operating = bundle.manifest.points[image.point]!;
+      const { n, q } = operating;
       const encodeMs = image.encoderMs + image.codecMs;
       process.stdout.write(
         flags.json
           ? `${JSON.stringify({ file, n, q, bytes: image.bytes, bpp: image.bpp, imageMs: image.imageMs, encodeMs })}\n`
-          : `${file}: ${bytes(image.bytes)}, ${image.bpp.toFixed(3)} bpp, n=${n} q=${q}, encoded in ${ms(encodeMs)}\n`,
+          : `${file}: ${bytes(image.bytes)}, ${image.bpp.toFixed(3)} bpp, ${pointName(operating)}, encoded in ${ms(encodeMs)}\n`,
       );
     });
 }

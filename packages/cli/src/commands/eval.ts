@@ -1,18 +1,28 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Bundle } from '@raccoon/bundle';
+import { pointName, stemOf, type Bundle, type MeasuredPoint, type Precision } from '@raccoon/bundle';
 import { findBundle, openBundle } from '@raccoon/bundle/node';
 import {
   evaluateJpeg,
   evaluatePoints,
+  evaluatePrefixes,
   evaluateUnsplit,
   listImageFolder,
   samplePhotos,
   type Evaluation,
   type PointEvaluation,
+  type PrefixEvaluation,
 } from '@raccoon/rac';
 import { Command, Option } from 'commander';
-import { blocksOption, bundleOption, jsonOption, rateOption, whole, type PointOptions } from '../options.ts';
+import {
+  blocksOption,
+  bundleOption,
+  jsonOption,
+  precisionOption,
+  rateOption,
+  whole,
+  type PointOptions,
+} from '../options.ts';
 import { progressBar } from '../progress.ts';
 import { mmac, ms, table } from '../table.ts';
 
@@ -20,6 +30,9 @@ interface EvalFlags extends PointOptions {
   bundle: string;
   data: string;
   dataName: string;
+  precision?: Precision;
+  exit?: true;
+  prefixes?: true;
   unsplit?: true;
   jpeg?: number[];
   limit?: number;
@@ -38,7 +51,16 @@ export function evalCommand(): Command {
     .option('--data-name <name>', 'what to call the photos', 'imagenet20 val')
     .addOption(blocksOption())
     .addOption(rateOption())
-    .option('--unsplit', 'the unsplit network instead: the whole of it on the edge')
+    .addOption(precisionOption())
+    .option('--exit', 'the local exit as well: its top-1, without any byte sent')
+    .option('--prefixes', 'what 25, 50 and 75 % of the channels are good for: in this process, no wire')
+    .addOption(
+      new Option('--unsplit', 'the unsplit network instead: the whole of it on the edge').conflicts([
+        'exit',
+        'prefixes',
+        'record',
+      ]),
+    )
     .addOption(
       new Option(
         '--jpeg <qualities>',
@@ -54,11 +76,15 @@ export function evalCommand(): Command {
     .addHelpText(
       'after',
       `
-Without --blocks and --rate: every operating point, and the unsplit network beside them.
+Without --blocks, --rate and --precision: every operating point, and the unsplit network (where the bundle has one)
+beside them. --record keeps what was recorded before and is not measured now, if --data-name and the number of photos
+are the same.
 
 Examples:
   raccoon eval --data imagenet20/val --limit 500
   raccoon eval --data imagenet20/val --blocks 4 --rate 2 --json
+  raccoon eval --data imagenet20/val --precision int8 --record
+  raccoon eval --data imagenet20/val --exit --prefixes --record
   raccoon eval --data imagenet20/val --unsplit
   raccoon eval --data imagenet20/val --limit 500 --jpeg 10,20,40`,
     )
@@ -67,18 +93,24 @@ Examples:
 
 async function evaluate(flags: EvalFlags): Promise<void> {
   const bundle = await openBundle(flags.bundle);
+  if (flags.unsplit || flags.jpeg) stemOf(bundle.manifest); // or says now that there is none, not after an hour
   const all = await listImageFolder(flags.data);
   const photos = samplePhotos(all, flags.limit ?? all.length, flags.seed);
   const points = flags.unsplit ? [] : wantedPoints(bundle, flags);
-  const withUnsplit = flags.unsplit || (flags.blocks === undefined && flags.rate === undefined);
+  const everyPoint = [flags.blocks, flags.rate, flags.precision].every((chosen) => chosen === undefined);
+  const withUnsplit = flags.unsplit || (everyPoint && bundle.manifest.stem !== undefined);
 
   const qualities = flags.jpeg ?? [];
   const bar = progressBar('photos');
-  const total = photos.length * (points.length + qualities.length + (withUnsplit ? 1 : 0));
+  const passes = points.length * (flags.prefixes ? 2 : 1) + qualities.length + (withUnsplit ? 1 : 0);
+  const total = photos.length * passes;
   let before = 0;
   const progress = (done: number): void => bar.update(before + done, total);
-  const rows = points.length > 0 ? await evaluatePoints(bundle, photos, points, progress) : [];
-  before = points.length * photos.length;
+  const exit = flags.exit ?? false;
+  const rows = points.length > 0 ? await evaluatePoints(bundle, photos, points, progress, { exit }) : [];
+  before += points.length * photos.length;
+  const prefixes = flags.prefixes ? await evaluatePrefixes(bundle, photos, points, progress) : [];
+  before += prefixes.length * photos.length;
   const jpegs: { quality: number; row: Evaluation }[] = [];
   for (const quality of qualities) {
     jpegs.push({ quality, row: await evaluateJpeg(bundle, photos, quality, progress) });
@@ -87,12 +119,18 @@ async function evaluate(flags: EvalFlags): Promise<void> {
   const unsplit = withUnsplit ? await evaluateUnsplit(bundle, photos, progress) : undefined;
   bar.stop();
 
-  if (flags.record) await record(flags, rows);
+  if (flags.record) await record(flags, rows, prefixes);
   const { name, version } = bundle.manifest;
   if (flags.json) {
     const context = { bundle: name, version, data: flags.dataName, seed: flags.seed };
     process.stdout.write(
-      `${JSON.stringify({ ...context, points: rows, jpeg: jpegs, ...(unsplit && { unsplit }) })}\n`,
+      `${JSON.stringify({
+        ...context,
+        points: rows,
+        ...(flags.prefixes && { prefixes }),
+        jpeg: jpegs,
+        ...(unsplit && { unsplit }),
+      })}\n`,
     );
     return;
   }
@@ -106,17 +144,23 @@ async function evaluate(flags: EvalFlags): Promise<void> {
     );
     process.stdout.write(`${byteTable(bundle, rows)}\n`);
   }
+  if (prefixes.length > 0) {
+    process.stdout.write(
+      `\nThe first channels alone, the first of four slices; in this process, without a wire\n\n${prefixTable(bundle, prefixes)}\n`,
+    );
+  }
 }
 
-function wantedPoints(bundle: Bundle, { blocks, rate }: PointOptions): number[] {
+/** Nothing wanted, or this. */
+const fits = <T>(wanted: T | undefined, value: T): boolean => wanted === undefined || wanted === value;
+
+function wantedPoints(bundle: Bundle, { blocks, rate, precision }: EvalFlags): number[] {
   const { name, points } = bundle.manifest;
-  const wanted = points.flatMap(({ n, q }, p) =>
-    (blocks === undefined || blocks === n) && (rate === undefined || rate === q) ? [p] : [],
+  const wanted = points.flatMap((point, p) =>
+    fits(blocks, point.n) && fits(rate, point.q) && fits(precision, point.precision ?? 'float32') ? [p] : [],
   );
   if (wanted.length === 0) {
-    throw new Error(
-      `${name} has no such point; it has ${points.map(({ n, q }) => `n=${n} q=${q}`).join(', ')}`,
-    );
+    throw new Error(`${name} has no such point; it has ${points.map(pointName).join(', ')}`);
   }
   return wanted;
 }
@@ -126,6 +170,8 @@ function accuracyTable(
   jpegs: readonly { quality: number; row: Evaluation }[],
   unsplit: Evaluation | undefined,
 ): string {
+  const withExit = rows.some((row) => row.exitTop1 !== undefined);
+  const exit = (row?: PointEvaluation): string[] => (withExit ? [row?.exitTop1?.toFixed(1) ?? '-'] : []);
   return table(
     [
       '',
@@ -139,11 +185,15 @@ function accuracyTable(
       'entropy',
       'cloud',
       'edge MAC',
+      ...(withExit ? ['exit top-1 %'] : []),
     ],
     [
-      ...rows.map((row) => accuracyCells(`n=${row.n} q=${row.q}`, row)),
-      ...jpegs.map(({ quality, row }) => accuracyCells(`JPEG quality ${quality}, whole network`, row)),
-      ...(unsplit ? [accuracyCells('whole network on the edge', unsplit)] : []),
+      ...rows.map((row) => [...accuracyCells(pointName(row), row), ...exit(row)]),
+      ...jpegs.map(({ quality, row }) => [
+        ...accuracyCells(`JPEG quality ${quality}, whole network`, row),
+        ...exit(),
+      ]),
+      ...(unsplit ? [[...accuracyCells('whole network on the edge', unsplit), ...exit()]] : []),
     ],
   );
 }
@@ -168,10 +218,10 @@ function byteTable({ manifest }: Bundle, rows: readonly PointEvaluation[]): stri
   const pixels = manifest.input.width * manifest.input.height;
   return table(
     ['', 'entropy model', 'words', 'difference', 'flush', 'header', 'protobuf', 'gRPC', 'HTTP/2'],
-    rows.map(({ point, n, q, bytes }) => {
+    rows.map(({ point, bytes, ...row }) => {
       const expected = (manifest.points[point]!.expectedBpp * pixels) / 8;
       return [
-        `n=${n} q=${q}`,
+        pointName(row),
         expected.toFixed(1),
         bytes.words.toFixed(1),
         `${(100 * (bytes.words / expected - 1)).toFixed(2)} %`,
@@ -185,18 +235,50 @@ function byteTable({ manifest }: Bundle, rows: readonly PointEvaluation[]): stri
   );
 }
 
+function prefixTable({ manifest }: Bundle, rows: readonly PrefixEvaluation[]): string {
+  return table(
+    ['', 'channels', 'top-1 %', 'bpp'],
+    rows.flatMap(({ point, prefixes }) =>
+      prefixes.map(({ channels, top1, payloadBpp }) => [
+        pointName(manifest.points[point]!),
+        `${channels} of ${manifest.latent.channels}`,
+        top1.toFixed(1),
+        payloadBpp.toFixed(3),
+      ]),
+    ),
+  );
+}
+
 /** Puts measured rows into manifest.json, which names its files' hashes but has none itself. */
-async function record(flags: EvalFlags, rows: readonly PointEvaluation[]): Promise<void> {
+async function record(
+  flags: EvalFlags,
+  rows: readonly PointEvaluation[],
+  prefixes: readonly PrefixEvaluation[],
+): Promise<void> {
   const file = join(findBundle(flags.bundle), 'manifest.json');
   const manifest = JSON.parse(await readFile(file, 'utf8')) as Bundle['manifest'];
-  for (const { point, images, top1, top5, payloadBpp } of rows) {
+  for (const { point, images, top1, top5, payloadBpp, exitTop1 } of rows) {
+    const before = manifest.points[point]!.measured;
+    const kept = before?.data === flags.dataName && before.images === images ? before : {};
+    const first = prefixes.find((row) => row.point === point)?.prefixes;
     manifest.points[point]!.measured = {
+      ...kept,
       data: flags.dataName,
       images,
-      top1: Number(top1.toFixed(2)),
-      top5: Number(top5.toFixed(2)),
-      payloadBpp: Number(payloadBpp.toFixed(4)),
-    };
+      top1: rounded(top1, 2),
+      top5: rounded(top5, 2),
+      payloadBpp: rounded(payloadBpp, 4),
+      ...(exitTop1 !== undefined && { exitTop1: rounded(exitTop1, 2) }),
+      ...(first && {
+        prefixes: first.map((prefix) => ({
+          channels: prefix.channels,
+          top1: rounded(prefix.top1, 2),
+          payloadBpp: rounded(prefix.payloadBpp, 4),
+        })),
+      }),
+    } satisfies MeasuredPoint;
   }
   await writeFile(file, `${JSON.stringify(manifest, undefined, 1)}\n`);
 }
+
+const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));

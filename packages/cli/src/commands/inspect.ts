@@ -1,3 +1,4 @@
+import { pointName } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
 import { bitsPerChannel, decodeBitstream, HEADER_BYTES, readHeader } from '@raccoon/codec';
 import { Command } from 'commander';
@@ -19,7 +20,8 @@ export function inspectCommand(): Command {
       const { codec, point, h, w, symbols } = about(file, () => decodeBitstream(slices, bundle.codecs));
       const bits = [...bitsPerChannel(symbols, { h, w }, point, codec)];
       const size = slices.reduce((sum, slice) => sum + slice.length, 0);
-      const { n, q } = bundle.manifest.points[point]!;
+      const operating = bundle.manifest.points[point]!;
+      const { n, q } = operating;
       if (flags.json) {
         process.stdout.write(
           `${JSON.stringify({ file, ...header, n, q, bytes: size, bitsPerChannel: bits })}\n`,
@@ -31,7 +33,7 @@ export function inspectCommand(): Command {
         `${file}: ${bytes(size)} in ${slices.length} of ${header.sliceCount} slice(s), ` +
           `${bytes(HEADER_BYTES)} of them header\n` +
           `bitstream version ${header.version}, codec ${header.codecId} (${bundle.manifest.name}), ` +
-          `point ${point}: n=${n} q=${q}, latent ${bits.length} x ${h} x ${w}\n\nchannel   bits\n`,
+          `point ${point}: ${pointName(operating)}, latent ${bits.length} x ${h} x ${w}\n\nchannel   bits\n`,
       );
       for (const [channel, value] of bits.entries()) {
         const bar = '#'.repeat(Math.round((50 * value) / most));

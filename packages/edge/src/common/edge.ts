@@ -11,6 +11,8 @@ export interface EncodedImage {
   slices: Uint8Array[];
   /** (C, h, w), what the bitstream says. */
   symbols: Int16Array;
+  /** (K), the local exit's, when asked for and where the bundle has one. */
+  exitLogits?: Float32Array;
   /** Operating point. */
   point: number;
   /** Of the whole bitstream. */
@@ -25,6 +27,11 @@ export interface EncodedImage {
   codecMs: number;
 }
 
+export interface EncodeOptions {
+  /** Run the local exit, too: `exitLogits`. Default: no. */
+  exit?: boolean;
+}
+
 /** image -> tensor -> latent -> symbols -> bitstream. Opens no sockets. */
 export interface Edge {
   readonly bundle: Bundle;
@@ -32,7 +39,7 @@ export interface Edge {
    * Encodes one image at operating point `point` (default: the bundle's).
    * @throws EdgeError about the image, BundleError about the encoder's file, CodecError `symbol-range`
    */
-  encode(image: ImageInput, point?: number): Promise<EncodedImage>;
+  encode(image: ImageInput, point?: number, options?: EncodeOptions): Promise<EncodedImage>;
   /** Frees the encoder networks. */
   close(): Promise<void>;
 }
@@ -46,7 +53,7 @@ export function createEdge(bundle: Bundle, runtime: Runtime): Edge {
   function encoderFor(file: string): Promise<Encoder> {
     let encoder = encoders.get(file);
     if (!encoder) {
-      encoder = bundle.read(file).then((onnx) => runtime.loadEncoder(onnx, file));
+      encoder = bundle.read(file).then((onnx) => runtime.loadEncoder(onnx, file, manifest.exit?.output));
       encoders.set(file, encoder);
       encoder.catch(() => encoders.delete(file)); // a later call may succeed
     }
@@ -55,7 +62,7 @@ export function createEdge(bundle: Bundle, runtime: Runtime): Edge {
 
   return {
     bundle,
-    async encode(image, point = manifest.defaultPoint) {
+    async encode(image, point = manifest.defaultPoint, { exit = false } = {}) {
       if (closed) throw new EdgeError('closed', 'this edge was closed');
       const operating = manifest.points[point];
       if (!operating) {
@@ -69,11 +76,17 @@ export function createEdge(bundle: Bundle, runtime: Runtime): Edge {
       const start = performance.now();
       const tensor = toTensor(await runtime.readPixels(image, manifest.input), manifest.input);
       const decoded = performance.now();
-      const latent = await encoder.run(tensor);
+      const { latent, exitLogits } = await encoder.run(tensor, exit && manifest.exit !== undefined);
       if (latent.length !== channels * h * w) {
         throw new EdgeError(
           'encoder',
           `${operating.encoder} gave ${latent.length} values, not ${channels}x${h}x${w}`,
+        );
+      }
+      if (exitLogits && exitLogits.length !== manifest.classes.length) {
+        throw new EdgeError(
+          'encoder',
+          `the exit of ${operating.encoder} gave ${exitLogits.length} logits for ${manifest.classes.length} classes`,
         );
       }
       const encoded = performance.now();
@@ -83,6 +96,7 @@ export function createEdge(bundle: Bundle, runtime: Runtime): Edge {
       return {
         slices,
         symbols,
+        ...(exitLogits && { exitLogits }),
         point,
         bytes,
         bpp: (bytes * 8) / (manifest.input.width * manifest.input.height),

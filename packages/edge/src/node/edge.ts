@@ -22,6 +22,6 @@ export async function openEdge(bundle: Bundle | string, options: EdgeOptions = {
   const threads = options.threads ?? Math.min(4, availableParallelism());
   return createEdge(typeof bundle === 'string' ? await openBundle(bundle) : bundle, {
     readPixels: (image, input) => readPixels(image, input, options.maxMegapixels),
-    loadEncoder: (onnx, name) => loadEncoder(onnx, name, threads),
+    loadEncoder: (onnx, name, exitOutput) => loadEncoder(onnx, name, exitOutput, threads),
   });
 }

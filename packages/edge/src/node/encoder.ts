@@ -2,13 +2,22 @@ import * as ort from 'onnxruntime-node';
 import { EdgeError } from '../common/errors.ts';
 import type { Encoder } from '../common/runtime.ts';
 
+/** The output that is the latent, unless it is the only one. */
+const LATENT = 'latent';
+
 /**
- * An encoder network in ONNX Runtime (CPU, float32).
- * @param onnx one input tensor (1, 3, H, W), one output latent (1, C, h, w)
+ * An encoder network in ONNX Runtime (CPU).
+ * @param onnx one input tensor (1, 3, H, W); output `latent` (1, C, h, w)
+ * @param exitOutput the output with the local exit's logits (1, K), where there is one
  * @param threads threads of one run
  * @throws EdgeError `encoder`
  */
-export async function loadEncoder(onnx: Uint8Array, name: string, threads: number): Promise<Encoder> {
+export async function loadEncoder(
+  onnx: Uint8Array,
+  name: string,
+  exitOutput: string | undefined,
+  threads: number,
+): Promise<Encoder> {
   let session: ort.InferenceSession;
   try {
     session = await ort.InferenceSession.create(onnx, {
@@ -25,11 +34,25 @@ export async function loadEncoder(onnx: Uint8Array, name: string, threads: numbe
   if (!metadata?.isTensor) throw new EdgeError('encoder', `${name} has no tensor input`);
   // the manifest's input size is the graph's, so its shape is fixed
   const shape = metadata.shape.map(Number);
-  const [output] = session.outputNames;
+  const { outputNames } = session;
+  const latentOutput = outputNames.length === 1 ? outputNames[0]! : LATENT;
+  const all = exitOutput === undefined ? [latentOutput] : [latentOutput, exitOutput];
+  for (const output of all) {
+    if (!outputNames.includes(output)) {
+      throw new EdgeError('encoder', `${name} has no output ${output}; it has ${outputNames.join(', ')}`);
+    }
+  }
   return {
-    async run(tensor) {
-      const results = await session.run({ [metadata.name]: new ort.Tensor('float32', tensor, shape) });
-      return results[output!]!.data as Float32Array;
+    async run(tensor, withExit) {
+      const feeds = { [metadata.name]: new ort.Tensor('float32', tensor, shape) };
+      const results = await session.run(feeds, withExit ? all : [latentOutput]);
+      return {
+        latent: results[latentOutput]!.data as Float32Array,
+        ...(withExit &&
+          exitOutput !== undefined && {
+            exitLogits: results[exitOutput]!.data as Float32Array,
+          }),
+      };
     },
     release: () => session.release(),
   };

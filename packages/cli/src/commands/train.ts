@@ -1,0 +1,64 @@
+import { Command } from 'commander';
+import { runTraining } from '../training.ts';
+
+export function trainCommand(): Command {
+  return trainingCommand('train', 'train')
+    .description('Train a split model (PyTorch).')
+    .addHelpText(
+      'after',
+      `
+Needs packages/training/.venv: npx nx run training:setup makes it. Every option: raccoon train -- --help
+The same command resumes a run that was stopped. The examples have the data folder beside the repository.
+
+Examples:
+  raccoon train --data ../shared/data/imagenet20 --run runs/universal \\
+      --weights ../shared/weights/mobilenet_v2_imagenet1k.safetensors
+  raccoon train --data ../shared/data/imagenet20 --run runs/smoke --limit 320 --head-start 1 --epochs 1 \\
+      --weights ../shared/weights/mobilenet_v2_imagenet1k.safetensors`,
+    );
+}
+
+export function exportCommand(): Command {
+  return trainingCommand('export', 'export')
+    .description('Write a trained run as a bundle, checked against ONNX Runtime.')
+    .addHelpText(
+      'after',
+      `
+Needs packages/training/.venv: npx nx run training:setup makes it. Every option: raccoon export -- --help
+The example has the data folder beside the repository.
+
+Example:
+  raccoon export --run runs/universal --out bundles/my-mobilenet --data ../shared/data/imagenet20 \\
+      --weights ../shared/weights/mobilenet_v2_imagenet1k.safetensors \\
+      --classes ../shared/reference/imagenet1k-classes.json`,
+    );
+}
+
+export function importCommand(): Command {
+  return trainingCommand('import', 'bundle import')
+    .description("Turn a checkpoint in the reference implementation's layout into a bundle.")
+    .addHelpText(
+      'after',
+      `
+Reads a state dict with bottleneck_layer.encoder.*, .decoder.*, .entropy_bottleneck.*, layer2 ... layer4 and fc; --data
+are photos for the expected rate, --classes is a JSON list of {wnid, name}, --stem the unsplit network, if it has the
+same classifier. Needs packages/training/.venv: npx nx run training:setup makes it.
+Every option: raccoon bundle import -- --help
+
+Examples:
+  raccoon bundle import --checkpoint model.pt --data photos --classes classes.json --licence MIT --out bundles/mine
+  raccoon bundle import --checkpoint model.pt --stem resnet50.pth --data photos --classes classes.json \\
+      --licence MIT --out bundles/mine`,
+    );
+}
+
+/** A command of the training package. What follows it is the package's own, but for a leading --help. */
+function trainingCommand(command: string, name: string): Command {
+  return new Command(command)
+    .argument('[options...]', "the training package's options")
+    .allowUnknownOption()
+    .passThroughOptions()
+    .action(async (args: string[]) => {
+      process.exitCode = await runTraining(name, command, args);
+    });
+}
