@@ -8,10 +8,7 @@ export const SYMBOLS = CHANNELS * PLANE;
 /** Different photos, one after the other: a branch predictor learns a photo that is coded again and again. */
 export const PHOTOS = 16;
 
-const BUNDLE = new URL('../../../bundles/imagenet1k-mobilenet/tables.bin', import.meta.url);
-const HIGH_POINT = 3; // n=0 q=3, 0.60 bpp
-const MIDDLE_POINT = 4; // n=4 q=0, 0.36 bpp
-const LOW_BITS = 0.15;
+const BUNDLE = new URL('../../../bundles/imagenet1k-mobilenet/', import.meta.url);
 const SEED = 1;
 
 /**
@@ -25,17 +22,23 @@ const SEED = 1;
  */
 
 /**
- * High, middle and low rate with the distributions of the shipped bundle, and every channel full of symbols.
+ * The deepest encoder of the shipped bundle at its highest, default and lowest rate, and every channel full of symbols.
  * @returns {Photos[]}
  */
 export function cases() {
-  const bundle = bundleDistributions();
-  const middle = bundle[MIDDLE_POINT];
-  const { scale, scaled } = scaledTo(middle, LOW_BITS);
+  const { name, version, points, defaultPoint } = JSON.parse(
+    readFileSync(new URL('manifest.json', BUNDLE), 'utf8'),
+  );
+  const distributions = bundleDistributions();
+  const at = (rate, point) => {
+    const { n, q, expectedBpp } = points[point];
+    return photosOf(rate, `${name} ${version}, n=${n} q=${q}, ${expectedBpp} bpp`, distributions[point]);
+  };
+  const highest = points.length - 1;
   return [
-    photosOf('high', 'shipped bundle, n=0 q=3', bundle[HIGH_POINT]),
-    photosOf('middle', 'shipped bundle, n=4 q=0', middle),
-    photosOf('low', `the same, deviations times ${scale.toFixed(2)}`, scaled),
+    at('high', highest),
+    at('middle', defaultPoint),
+    at('low', highest - points[highest].q),
     photosOf('dense', 'Laplace, deviations 0.5 to 4', dense()),
   ];
 }
@@ -45,7 +48,7 @@ export function cases() {
  * docs/bitstream.md, "Tables".
  */
 export function bundleDistributions() {
-  const bytes = readFileSync(BUNDLE);
+  const bytes = readFileSync(new URL('tables.bin', BUNDLE));
   const points = bytes[5];
   const channels = bytes.readUInt16LE(6);
   const tableOf = 8 + 8 * points * channels; // behind gains and medians
@@ -74,24 +77,6 @@ export function scaleDistribution({ offset, frequencies }, scale) {
     }
   }
   return fromProbabilities(first, mass);
-}
-
-/** Mean bits of a symbol. */
-function entropy({ frequencies }) {
-  return Array.from(frequencies).reduce((bits, f) => bits + (f / 65536) * (16 - Math.log2(f)), 0);
-}
-
-/** The distributions made narrower, all by one factor, until a symbol has `bits` on average. */
-function scaledTo(distributions, bits) {
-  let [low, high] = [0.05, 1];
-  let scaled = distributions;
-  for (let step = 0; step < 12; step++) {
-    const scale = (low + high) / 2;
-    scaled = distributions.map((distribution) => scaleDistribution(distribution, scale));
-    if (scaled.reduce((sum, distribution) => sum + entropy(distribution), 0) > bits * CHANNELS) high = scale;
-    else low = scale;
-  }
-  return { scale: low, scaled };
 }
 
 function dense() {
