@@ -1,3 +1,4 @@
+import { lanesOf } from '@raccoon/rans-coder';
 import { checkShape } from './bitstream.ts';
 import type { Shape } from './bitstream.ts';
 import type { Codec } from './codec.ts';
@@ -28,12 +29,5 @@ export function estimateBits(symbols: Int16Array, shape: Shape, point: number, c
 
 /** Bytes of `slices` that are last states of the coder: 4 for each lane of each slice (docs/rans.md, "The stream"). */
 export function flushBytes(slices: readonly Uint8Array[]): number {
-  let bytes = 0;
-  for (const slice of slices) {
-    for (let top = slice.length - 1; top > 0; top -= 4) {
-      bytes += 4;
-      if ((slice[top]! & 0x80) === 0) break; // no lane follows
-    }
-  }
-  return bytes;
+  return slices.reduce((bytes, slice) => bytes + 4 * lanesOf(slice), 0);
 }

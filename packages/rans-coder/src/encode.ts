@@ -3,11 +3,12 @@ import type { EngineName } from './engine.ts';
 import { RansError } from './errors.ts';
 import { symbolCount } from './indexes.ts';
 import type { Indexes } from './indexes.ts';
+import { LEAST_FOR_FOUR, lanesOf } from './lanes.ts';
 import type { Lanes } from './state.ts';
 import type { RansTables } from './tables.ts';
 
 export interface EncodeOptions {
-  /** Interleaved states: default 1 below about 1 kB of output, 2 below 2 kB, else 4. */
+  /** Interleaved states: default 1 below about 1 kB of output, 2 below 2 kB, else 4; at most 1 %. */
   readonly lanes?: Lanes;
   /** Default: the fastest that runs here. The bytes are the same. */
   readonly engine?: EngineName;
@@ -32,5 +33,8 @@ export function encode(
   if (options.lanes !== undefined && ![1, 2, 4].includes(options.lanes)) {
     throw new RansError('lane-count', `${options.lanes} lanes; there are 1, 2 or 4`);
   }
-  return chooseEngine(options.engine).encode(symbols, indexes, tables, options.lanes);
+  const engine = chooseEngine(options.engine);
+  const bytes = engine.encode(symbols, indexes, tables, options.lanes);
+  const tooMany = options.lanes === undefined && bytes.length < LEAST_FOR_FOUR && lanesOf(bytes) === 4;
+  return tooMany ? engine.encode(symbols, indexes, tables, 2) : bytes;
 }

@@ -12,5 +12,6 @@ export { encode } from './encode.ts';
 export type { EncodeOptions } from './encode.ts';
 export { decode } from './decode.ts';
 export type { DecodeOptions } from './decode.ts';
+export { lanesOf } from './lanes.ts';
 export type { Lanes } from './state.ts';
 export { crc32c } from './crc32c.ts';

@@ -117,7 +117,12 @@ function tableOf(message: Message, i: number): number {
   return 'indexes' in message ? message.indexes[i]! : message.runs[Math.floor(i / message.length)]!;
 }
 
-function naiveEncode(message: Message, lanes: Lanes = chosenLanes(message)): Uint8Array {
+function naiveEncode(message: Message, lanes?: Lanes): Uint8Array {
+  if (lanes === undefined) {
+    const chosen = chosenLanes(message);
+    const bytes = naiveEncode(message, chosen);
+    return chosen === 4 && bytes.length < 1600 ? naiveEncode(message, 2) : bytes;
+  }
   const { tables, symbols } = message;
   const steps =
     'indexes' in message
