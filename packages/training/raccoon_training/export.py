@@ -1,12 +1,9 @@
 """Writes a trained run as a bundle and checks it against ONNX Runtime. `--help` has examples."""
 
 import argparse
-import hashlib
 import json
 import math
-import re
 import secrets
-import shutil
 import warnings
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from tqdm import tqdm
 
+from .bundle import check_target, close_folder, open_folder
 from .checkpoint import load_average
 from .encoder import Encoder
 from .exit_head import ExitHead
@@ -172,6 +170,18 @@ def graph_macs(path: Path, inputs: dict[str, torch.Tensor]) -> int:
     return total
 
 
+def write_graphs(folder: Path, graphs: dict[str, tuple]) -> dict[str, int]:
+    """Writes and checks graphs {file name: (module, inputs, output, batched)}; returns their multiply-accumulates."""
+    macs = {}
+    for name, (module, inputs, output, batched) in graphs.items():
+        write_graph(module, folder / name, inputs, output, batched)
+        check_graph(folder / name, module, inputs)
+        macs[name] = graph_macs(folder / name, inputs)
+        size = (folder / name).stat().st_size
+        print(f"{name}: {macs[name] / 1e6:.1f} MMAC, {size / 1e6:.2f} MB, matches the model")
+    return macs
+
+
 @torch.no_grad()
 def expected_bpp(model: SplitModel, pixels: torch.Tensor) -> list[float]:
     """Mean bits per pixel of the entropy model on photos (M, 3, H, W), per operating point."""
@@ -188,19 +198,13 @@ def expected_bpp(model: SplitModel, pixels: torch.Tensor) -> list[float]:
 
 def export(args: argparse.Namespace) -> Path:
     """Writes the bundle of the run `args.run` to `args.out`; returns the folder."""
-    if not re.fullmatch("[a-z0-9][a-z0-9-]*", args.out.name):
-        raise ValueError(f"'{args.out.name}' is no name for a bundle: lower-case letters, digits and dashes")
-    if args.out.exists() and not (args.out / "manifest.json").exists():
-        raise FileExistsError(f"{args.out} exists and is not a bundle; name another folder for --out")
+    check_target(args.out)
     model, saved = load_average(args.run / "last.pt")
     config = model.config
     network = load_mobilenet(args.weights)
     round_weights(model.encoder, model.decoder, model.exits)
 
-    # A folder beside the target, swapped in at the end: nobody ever sees half a bundle.
-    out = args.out.with_name(f".{args.out.name}.new")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    out = open_folder(args.out)
 
     gain, median = (t.float().numpy() for t in model.gains())
     pool, index = pool_tables(build_tables(model, model.step_median))
@@ -224,19 +228,13 @@ def export(args: argparse.Namespace) -> Path:
         "classifier.onnx": (ClassifierGraph(network), {"features": features}, "logits", True),
         "stem.onnx": (StemGraph(network), {"tensor": image}, "features", True),
     }  # fmt: skip
-    macs = {}
-    for name, (module, inputs, output, batched) in graphs.items():
-        write_graph(module, out / name, inputs, output, batched)
-        check_graph(out / name, module, inputs)
-        macs[name] = graph_macs(out / name, inputs)
-        print(f"{name}: {macs[name] / 1e6:.1f} MMAC, {(out / name).stat().st_size / 1e6:.2f} MB, matches the model")
+    macs = write_graphs(out, graphs)
 
     rate_split = args.rate_split if has_split(args.data, args.rate_split) else "train"
     pixels, _ = load_photos(args.data, rate_split, args.rate_photos)
     bpp = expected_bpp(model, pixels)
     classes = json.loads(args.classes.read_text())
     encoders = {n: f"encoder-n{n}.onnx" for n in config.stops}
-    files = sorted(p for p in out.iterdir() if p.is_file())
     manifest = {
         "format": "raccoon-bundle",
         "formatVersion": FORMAT_VERSION,
@@ -273,15 +271,9 @@ def export(args: argparse.Namespace) -> Path:
         "stem": {"file": "stem.onnx", "macs": macs["stem.onnx"]},
         "exit": {"output": "exit_logits"},
         "classes": [{"wnid": c["wnid"], "name": c["name"]} for c in classes],
-        "files": {
-            p.name: {"bytes": p.stat().st_size, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in files
-        },
     }  # fmt: skip
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    shutil.rmtree(args.out, ignore_errors=True)
-    out.rename(args.out)
-    total = sum(p.stat().st_size for p in args.out.iterdir())
-    print(f"{args.out}: {total / 1e6:.2f} MB, {len(config.points())} operating points")
+    size = close_folder(out, manifest, args.out)
+    print(f"{args.out}: {size / 1e6:.2f} MB, {len(config.points())} operating points")
     return args.out
 
 

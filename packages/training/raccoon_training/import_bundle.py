@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,9 +19,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from .bundle import check_target, close_folder, open_folder
 from .decoder import PaperDecoder
 from .entropic_student import GDN, QuarterDecoder, StudentDecoder, StudentEncoder
-from .export import FORMAT_VERSION, ClassifierGraph, StemGraph, check_graph, graph_macs, round_weights, write_graph
+from .export import FORMAT_VERSION, ClassifierGraph, StemGraph, round_weights, write_graphs
 from .images import SIZE, has_split, load_photos
 from .paper import PaperModel, PatchEncoder
 from .reference_coder import Codec, load_codec, quantise, steps_of, write_tables
@@ -198,10 +198,7 @@ def expected_bpp(encoder: nn.Module, codec: Codec, pixels: torch.Tensor) -> floa
 
 def run(args: argparse.Namespace) -> Path:
     """Writes the bundle of the checkpoint `args.checkpoint` to `args.out`; returns the folder."""
-    if not re.fullmatch("[a-z0-9][a-z0-9-]*", args.out.name):
-        raise ValueError(f"'{args.out.name}' is no name for a bundle: lower-case letters, digits and dashes")
-    if args.out.exists() and not (args.out / "manifest.json").exists():
-        raise FileExistsError(f"{args.out} exists and is not a bundle; name another folder for --out")
+    check_target(args.out)
     try:
         model, coding_tables = import_state(read_weights(args.checkpoint))
     except ValueError as error:
@@ -220,10 +217,7 @@ def run(args: argparse.Namespace) -> Path:
     stem = None if unsplit is None else fold_batch_norms(unsplit)
     round_weights(model.encoder, model.decoder, classifier, *([] if stem is None else [stem]))
 
-    # A folder beside the target, swapped in at the end: nobody ever sees half a bundle.
-    out = args.out.with_name(f".{args.out.name}.new")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    out = open_folder(args.out)
     pool, index = pool_tables(coding_tables)
     median = model.bottleneck.median.numpy()
     tables = write_tables(np.ones_like(median), median, index.reshape(median.shape), pool)
@@ -246,15 +240,9 @@ def run(args: argparse.Namespace) -> Path:
     }
     if stem is not None:
         graphs["stem.onnx"] = (StemGraph(stem), {"tensor": image}, "features", True)
-    macs = {}
-    for name, (module, inputs, output, batched) in graphs.items():
-        write_graph(module, out / name, inputs, output, batched)
-        check_graph(out / name, module, inputs)
-        macs[name] = graph_macs(out / name, inputs)
-        print(f"{name}: {macs[name] / 1e6:.1f} MMAC, {(out / name).stat().st_size / 1e6:.2f} MB, matches the model")
+    macs = write_graphs(out, graphs)
 
     bpp = expected_bpp(model.encoder, codec, pixels)
-    files = sorted(path for path in out.iterdir() if path.is_file())
     shape = ("channels", "height", "width")
     manifest = {
         "format": "raccoon-bundle",
@@ -284,14 +272,9 @@ def run(args: argparse.Namespace) -> Path:
         **{part: {"file": f"{part}.onnx", "macs": macs[f"{part}.onnx"]} for part in ("decoder", "classifier", "stem")
            if f"{part}.onnx" in macs},
         "classes": classes,
-        "files": {
-            p.name: {"bytes": p.stat().st_size, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in files
-        },
     }  # fmt: skip
-    (out / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-    shutil.rmtree(args.out, ignore_errors=True)
-    out.rename(args.out)
-    print(f"{args.out}: {sum(p.stat().st_size for p in args.out.iterdir()) / 1e6:.2f} MB, {bpp:.3f} bits per pixel")
+    size = close_folder(out, manifest, args.out)
+    print(f"{args.out}: {size / 1e6:.2f} MB, {bpp:.3f} bits per pixel")
     return args.out
 
 
