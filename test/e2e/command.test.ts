@@ -98,6 +98,27 @@ describe('eval', () => {
     expect(table.stdout).toMatch(/^n=0 q=0 /m);
   });
 
+  test('rows with their photos can be compared, others not', async () => {
+    const folder = temporaryFolder();
+    const args = ['eval', '--data', imageFolder(), '--rate', '0', '--json'];
+    const write = async (name: string, ...more: string[]): Promise<string> => {
+      const { stdout } = await raccoon([...args, ...more]);
+      writeFileSync(join(folder, name), stdout);
+      return join(folder, name);
+    };
+    const every = await write('every.json', '--photos');
+    const deep = await write('deep.json', '--photos', '--blocks', '8');
+    const compared = await raccoon(['compare', every, deep]);
+    expectSuccess(compared);
+    expect(compared.stdout).toMatch(/n=8 q=0 .* n=8 q=0 .* 0\.0 +0\.0 to 0\.0$/m);
+    const json = await raccoon(['compare', every, deep, '--json']);
+    expect(JSON.parse(json.stdout)).toMatchObject([{ test: { n: 8 }, difference: { mean: 0, low: 0 } }]);
+    const bare = await write('bare.json', '--blocks', '8');
+    expectFailure(await raccoon(['compare', every, bare]), 'bare.json has no rows with photos');
+    const other = await write('other.json', '--photos', '--blocks', '8', '--limit', '1');
+    expectFailure(await raccoon(['compare', every, other]), 'the same photos');
+  });
+
   test('the first channels alone, recorded in the manifest beside what was there', async () => {
     const bundle = join(temporaryFolder(), 'copy');
     cpSync(shippedBundle, bundle, { recursive: true });

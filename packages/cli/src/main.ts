@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
 import { bundleCommand } from './commands/bundle.ts';
 import { cloudCommand } from './commands/cloud.ts';
+import { compareCommand } from './commands/compare.ts';
 import { decodeCommand } from './commands/decode.ts';
 import { demoCommand } from './commands/demo.ts';
 import { edgeCommand } from './commands/edge.ts';
@@ -38,6 +39,7 @@ for (const command of [
   decodeCommand,
   inspectCommand,
   evalCommand,
+  compareCommand,
   bundleCommand,
   trainCommand,
   exportCommand,

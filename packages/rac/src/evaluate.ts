@@ -1,3 +1,4 @@
+import { basename } from 'node:path';
 import { stemOf, type Bundle, type Precision } from '@raccoon/bundle';
 import { connect, type Classification, type Client } from '@raccoon/client';
 import { startCloud } from '@raccoon/cloud';
@@ -27,6 +28,18 @@ export interface Evaluation {
   cloudMs: number;
   /** Multiply-accumulates at the edge for one image. */
   edgeMacs: number;
+  /** What became of every photo, in their order. */
+  photos: PhotoOutcome[];
+}
+
+/** One photo's part of an evaluation, for comparisons on the same photos. */
+export interface PhotoOutcome {
+  /** `<wnid>/<file name>` */
+  photo: string;
+  /** Whether the first class is the label. */
+  right: boolean;
+  /** Bytes of the bitstream, or whatever was sent. */
+  bytes: number;
 }
 
 /** Where the bytes of an image go, means per image. */
@@ -145,6 +158,9 @@ async function evaluatePoint(
   const wire = sent / photos.length;
   const data = sentData / photos.length;
   const encodeMs = answers.map((answer) => answer.encodeMs);
+  const outcomes = answers
+    .toSorted((a, b) => a.index - b.index)
+    .map(({ index, top, bytes: size }) => outcomeOf(photos[index]!, top[0]!.index === labels[index], size));
   const hits = (k: number): number =>
     answers.filter((answer) => answer.top.slice(0, k).some((score) => score.index === labels[answer.index]))
       .length;
@@ -173,7 +189,12 @@ async function evaluatePoint(
       grpc: GRPC_PREFIX_BYTES,
       http2: wire - data,
     },
+    photos: outcomes,
   };
+}
+
+function outcomeOf({ path, wnid }: LabelledPhoto, right: boolean, bytes: number): PhotoOutcome {
+  return { photo: `${wnid}/${basename(path)}`, right, bytes };
 }
 
 /**
@@ -233,17 +254,17 @@ async function evaluateWhole(
   const sizes: number[] = [];
   const encodeMs: number[] = [];
   const networkMs: number[] = [];
-  let top1 = 0;
+  const outcomes: PhotoOutcome[] = [];
   let top5 = 0;
   try {
-    for (const [i, { path }] of photos.entries()) {
-      const sent = await sendPhoto(path);
+    for (const [i, photo] of photos.entries()) {
+      const sent = await sendPhoto(photo.path);
       const start = performance.now();
       const top = topClasses(await network.classify(sent.image), 5);
       networkMs.push(performance.now() - start);
       sizes.push(sent.bytes);
       encodeMs.push(sent.encodeMs);
-      if (top[0] === labels[i]) top1++;
+      outcomes.push(outcomeOf(photo, top[0] === labels[i], sent.bytes));
       if (top.includes(labels[i]!)) top5++;
       onProgress(i + 1, photos.length);
     }
@@ -254,7 +275,7 @@ async function evaluateWhole(
   const edgeMs = edgeMacs > 0 ? networkMs : encodeMs;
   return {
     images: photos.length,
-    top1: (100 * top1) / photos.length,
+    top1: (100 * outcomes.filter(({ right }) => right).length) / photos.length,
     top5: (100 * top5) / photos.length,
     payloadBpp: bpp,
     wireBpp: bpp,
@@ -263,5 +284,6 @@ async function evaluateWhole(
     entropyMs: 0,
     cloudMs: edgeMacs > 0 ? 0 : mean(networkMs),
     edgeMacs,
+    photos: outcomes,
   };
 }

@@ -1,9 +1,11 @@
+export { pairedDifference, partnerOf, type ComparedRow, type Difference } from './compare.ts';
 export {
   evaluateJpeg,
   evaluatePoints,
   evaluateUnsplit,
   type ByteSplit,
   type Evaluation,
+  type PhotoOutcome,
   type PointEvaluation,
   type PointOptions,
   type Progress,

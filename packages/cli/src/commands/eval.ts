@@ -38,6 +38,7 @@ interface EvalFlags extends PointOptions {
   limit?: number;
   seed: number;
   record?: true;
+  photos?: true;
   json?: true;
 }
 
@@ -73,6 +74,7 @@ export function evalCommand(): Command {
     .addOption(new Option('--seed <n>', 'of the sample').argParser(whole(0)).default(1))
     .option('--record', "write what was measured into the bundle's manifest")
     .addOption(jsonOption())
+    .option('--photos', 'with --json: what became of every photo, for raccoon compare')
     .addHelpText(
       'after',
       `
@@ -86,6 +88,7 @@ Examples:
   raccoon eval --data imagenet20/val --precision int8 --record
   raccoon eval --data imagenet20/val --exit --prefixes --record
   raccoon eval --data imagenet20/val --unsplit
+  raccoon eval --data imagenet20/val --limit 1000 --json --photos > mine.json
   raccoon eval --data imagenet20/val --limit 500 --jpeg 10,20,40`,
     )
     .action(evaluate);
@@ -121,15 +124,17 @@ async function evaluate(flags: EvalFlags): Promise<void> {
 
   if (flags.record) await record(flags, rows, prefixes);
   const { name, version } = bundle.manifest;
+  const shown = ({ photos: outcomes, ...row }: Evaluation): object =>
+    flags.photos ? { ...row, photos: outcomes } : row;
   if (flags.json) {
     const context = { bundle: name, version, data: flags.dataName, seed: flags.seed };
     process.stdout.write(
       `${JSON.stringify({
         ...context,
-        points: rows,
+        points: rows.map(shown),
         ...(flags.prefixes && { prefixes }),
-        jpeg: jpegs,
-        ...(unsplit && { unsplit }),
+        jpeg: jpegs.map(({ quality, row }) => ({ quality, row: shown(row) })),
+        ...(unsplit && { unsplit: shown(unsplit) }),
       })}\n`,
     );
     return;

@@ -1,0 +1,81 @@
+import { readFile } from 'node:fs/promises';
+import { pointName } from '@raccoon/bundle';
+import { pairedDifference, partnerOf, type ComparedRow, type Difference } from '@raccoon/rac';
+import { Command } from 'commander';
+import { jsonOption } from '../options.ts';
+import { table } from '../table.ts';
+
+interface Comparison {
+  anchor: ComparedRow;
+  test: ComparedRow;
+  difference: Difference;
+}
+
+export function compareCommand(): Command {
+  return new Command('compare')
+    .description('What one bundle is better or worse by than another, point by point on the same photos.')
+    .argument('<anchor>', 'what `raccoon eval --json --photos` wrote')
+    .argument('<tests...>', 'the same of what is compared with it')
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Every row of <tests> is compared with that row of <anchor> which has as many blocks and the nearest rate. Differences
+are in points of top-1, with the 95 % interval of a paired bootstrap over the photos: both must have been measured on
+the same ones (the same --data, --limit and --seed).
+
+Examples:
+  raccoon eval --bundle mine --data imagenet20/val --limit 1000 --json --photos > mine.json
+  raccoon eval --bundle yours --data imagenet20/val --limit 1000 --json --photos > yours.json
+  raccoon compare mine.json yours.json`,
+    )
+    .action(async (anchorFile: string, testFiles: string[], { json }: { json?: true }) => {
+      const anchors = await readRows(anchorFile);
+      const comparisons: Comparison[] = [];
+      for (const file of testFiles) {
+        for (const test of await readRows(file)) {
+          const anchor = partnerOf(test, anchors);
+          comparisons.push({ anchor, test, difference: pairedDifference(anchor.photos, test.photos) });
+        }
+      }
+      if (json) {
+        process.stdout.write(`${JSON.stringify(comparisons, withoutPhotos)}\n`);
+        return;
+      }
+      process.stdout.write(`${comparisonTable(comparisons)}\n`);
+    });
+}
+
+const withoutPhotos = (key: string, value: unknown): unknown => (key === 'photos' ? undefined : value);
+
+async function readRows(file: string): Promise<ComparedRow[]> {
+  let rows: ComparedRow[] | undefined;
+  try {
+    rows = (JSON.parse(await readFile(file, 'utf8')) as { points?: ComparedRow[] }).points;
+  } catch (cause) {
+    throw new Error(`${file}: ${(cause as Error).message}`, { cause });
+  }
+  if (!rows?.length || !rows.every((row) => Array.isArray(row.photos))) {
+    throw new Error(`${file} has no rows with photos: write it with raccoon eval --json --photos`);
+  }
+  return rows;
+}
+
+function comparisonTable(comparisons: readonly Comparison[]): string {
+  return table(
+    ['anchor', 'bpp', 'top-1 %', 'test', 'bpp', 'top-1 %', 'difference', '95 % interval'],
+    comparisons.map(({ anchor, test, difference: { mean, low, high } }) => [
+      ...cells(anchor),
+      ...cells(test),
+      signed(mean),
+      `${signed(low)} to ${signed(high)}`,
+    ]),
+  );
+}
+
+const cells = (row: ComparedRow): string[] => [
+  pointName(row),
+  row.payloadBpp.toFixed(3),
+  row.top1.toFixed(1),
+];
+const signed = (value: number): string => `${value > 0 ? '+' : ''}${value.toFixed(1)}`;
