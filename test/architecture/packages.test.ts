@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { packages, readJson, root, SCOPE, type PackageJson } from './workspace.ts';
@@ -17,6 +17,11 @@ describe.each([...packages])('$name', ({ name, json }) => {
       engines: rootJson.engines,
     });
     expect(json.description).not.toMatch(/\.$/);
+  });
+
+  test('brings the licence: npm packs it, from the folder of the package alone', () => {
+    const read = (path: string): string => readFileSync(join(root, path), 'utf8');
+    expect(read(`packages/${name}/LICENSE`)).toBe(read('LICENSE'));
   });
 
   test('depends on exact versions', () => {
