@@ -1,4 +1,4 @@
-"""python -m raccoon_training train|evaluate|export|import ..."""
+"""python -m raccoon_training train|evaluate|export|train-paper|evaluate-paper|import ..."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from . import evaluate, export, import_bundle, train
+from . import evaluate, evaluate_paper, export, import_bundle, train, train_paper
 
 EXAMPLES = """examples, from packages/training with the data folder beside the repository:
   S=../../../shared; W=$S/weights/mobilenet_v2_imagenet1k.safetensors
@@ -17,6 +17,11 @@ EXAMPLES = """examples, from packages/training with the data folder beside the r
       --classes $S/reference/imagenet1k-classes.json --photos 500
   python -m raccoon_training export --run runs/universal --out ../../bundles/my-mobilenet \\
       --data $S/data/imagenet20 --weights $W --classes $S/reference/imagenet1k-classes.json
+  python -m raccoon_training train-paper --model paper-n4 --lambda 1.28 --depth 18 --data $S/data/imagenet20 \\
+      --run runs/n4                                                            # from scratch, with labels
+  torchrun --nproc-per-node 4 -m raccoon_training train-paper --model paper-n4 --lambda 1.28 --workers 8 \\
+      --data imagenet --weights resnet50.pth --run runs/n4                     # the paper's own, on four GPUs
+  python -m raccoon_training evaluate-paper --run runs/n4 --data $S/data/imagenet20
   python -m raccoon_training import --checkpoint model.pt --out ../../bundles/imported --licence MIT \\
       --data $S/data/imagenet20 --classes $S/data/imagenet20/classes.json
 """
@@ -43,6 +48,8 @@ def main() -> None:
         ("train", train, train.train),
         ("evaluate", evaluate, evaluate.run),
         ("export", export, export.export),
+        ("train-paper", train_paper, train_paper.train),
+        ("evaluate-paper", evaluate_paper, evaluate_paper.run),
         ("import", import_bundle, import_bundle.run),
     ):
         about = module.__doc__.split(". ")[0].rstrip(".")

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from .checkpoint import load_average
 from .images import has_split, load_photos, normalise
+from .labels import class_indexes
 from .log import write_rows
 from .mobilenet import MobileNetV2, load_mobilenet
 from .model import SplitModel
-from .teacher import class_indexes
 
 BATCH = 50
 ACTIVE_BITS = 0.01  # a channel counts as active above this many bits a position

@@ -1,10 +1,12 @@
 """Writes a trained run as a bundle and checks it against ONNX Runtime. `--help` has examples."""
 
 import argparse
+import io
 import json
 import math
 import secrets
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +24,17 @@ from .exit_head import ExitHead
 from .images import SIZE, has_split, load_photos, normalise
 from .mobilenet import MobileNetV2, load_mobilenet
 from .model import SplitModel
-from .reference_coder import codec_id, write_tables
+from .quantise import OPSET as INT8_OPSET
+from .quantise import quantise_graph
+from .reference_coder import Codec, Runs, codec_id, load_codec, quantise, rans_encode, write_tables
 from .tables import build_tables, pool_tables
 
 FORMAT_VERSION = 0
+OPSET = 17
 RATE_BATCH = 64  # photos at once for the expected rates
+CALIBRATION_PHOTOS = 64  # of the train split, for the scales of the int8 encoders
+INT8_FROM = 1  # blocks: without any, 8 bits save an eighth of 0.4 ms
+INT8_ERROR = 0.2  # of the latent's deviation: an int8 encoder beyond it is broken rather than rounded
 
 
 class EncoderGraph(nn.Module):
@@ -42,13 +50,20 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """symbols (B, C, h, w) int16 and point (B) int64 -> features (B, F, h, w)."""
+    """symbols (B, C, h, w) int16 and point (B) int64 -> features (B, F, h, w).
 
-    def __init__(self, model: SplitModel):
+    twin: for every point of the bundle the model's own point that it decodes as; by default the model's points.
+    """
+
+    def __init__(self, model: SplitModel, twin: Sequence[int] | None = None):
         super().__init__()
         self.model = model
+        own = range(len(model.config.points()))
+        self.register_buffer("twin", None if twin is None or list(twin) == list(own) else torch.tensor(list(twin)))
 
     def forward(self, symbols: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+        if self.twin is not None:
+            point = self.twin[point]
         return self.model.decoder(self.model.dequantise(symbols.float(), point), point)
 
 
@@ -100,23 +115,37 @@ def round_weights(*modules: nn.Module) -> None:
             parameter.data = parameter.data.half().float()
 
 
-def write_graph(
-    module: nn.Module, path: Path, inputs: dict[str, torch.Tensor], output: str | tuple[str, ...], batched: bool
-) -> None:
-    """Exports `module` as ONNX with named tensors, a free batch dimension if `batched`."""
+def trace_graph(
+    module: nn.Module,
+    inputs: dict[str, torch.Tensor],
+    output: str | tuple[str, ...],
+    batched: bool,
+    opset: int = OPSET,
+) -> onnx.ModelProto:
+    """`module` as an ONNX graph with named tensors, a free batch dimension if `batched`."""
     outputs = [output] if isinstance(output, str) else list(output)
-    names = [*inputs, *outputs]
+    names, buffer = [*inputs, *outputs], io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module.eval(), tuple(inputs.values()), str(path), input_names=list(inputs), output_names=outputs,
-            dynamic_axes={name: {0: "batch"} for name in names} if batched else None, opset_version=17, dynamo=False,
+            module.eval(), tuple(inputs.values()), buffer, input_names=list(inputs), output_names=outputs,
+            dynamic_axes={name: {0: "batch"} for name in names} if batched else None, opset_version=opset, dynamo=False,
         )  # fmt: skip
-    model = onnx.load(path)
+    return onnx.load_from_string(buffer.getvalue())
+
+
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
     store_float16(model.graph)
     model.producer_name, model.producer_version = "raccoon", ""
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def write_graph(
+    module: nn.Module, path: Path, inputs: dict[str, torch.Tensor], output: str | tuple[str, ...], batched: bool
+) -> None:
+    """Exports `module` as an ONNX file, as `trace_graph` makes it."""
+    save_graph(trace_graph(module, inputs, output, batched), path)
 
 
 def open_graph(data: bytes) -> onnxruntime.InferenceSession:
@@ -182,18 +211,77 @@ def write_graphs(folder: Path, graphs: dict[str, tuple]) -> dict[str, int]:
     return macs
 
 
+def write_int8(
+    path: Path, module: EncoderGraph, inputs: dict[str, torch.Tensor], photos: torch.Tensor
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Writes the int8 form of an encoder, calibrated on photos (M, 3, H, W), and compares the two on them.
+
+    Returns what the file computes: tensor (B, 3, H, W) -> latent (B, C, h, w).
+    """
+    graph = trace_graph(module, inputs, ("latent", "exit_logits"), batched=False, opset=INT8_OPSET)
+    tensor = normalise(photos)
+    save_graph(quantise_graph(graph, tensor[:, None].numpy()), path)
+    session = open_graph(path.read_bytes())
+
+    def encode(tensors: torch.Tensor) -> torch.Tensor:
+        latents = [session.run(["latent"], {"tensor": one[None].numpy()})[0] for one in tensors]
+        return torch.from_numpy(np.concatenate(latents))
+
+    with torch.no_grad():
+        expected = module(tensor)[0]
+    error = float((encode(tensor) - expected).square().mean().sqrt() / expected.std())
+    if not error < INT8_ERROR:
+        raise RuntimeError(
+            f"{path.name} differs from the trained model by {error:.2f} of its deviation; export with --no-int8"
+        )
+    print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, rounding adds {error:.1%} of the latent's deviation")
+    return encode
+
+
+def check_batches(path: Path, symbols: torch.Tensor, twin: Sequence[int]) -> None:
+    """A batch of every operating point decodes as each alone, and as its twin; symbols (C, h, w)."""
+    session, points = open_graph(path.read_bytes()), np.arange(len(twin))
+    batch = symbols[None].expand(len(points), -1, -1, -1).numpy()
+    together = session.run(None, {"symbols": batch, "point": points})[0]
+    tolerance = 1e-5 * np.abs(together).max()
+    for p in points:
+        alone = session.run(None, {"symbols": batch[:1], "point": points[p : p + 1]})[0][0]
+        if max(np.abs(alone - together[p]).max(), np.abs(alone - together[twin[p]]).max()) > tolerance:
+            raise RuntimeError(f"{path.name}: point {p} decodes differently in a batch of several; not exported")
+
+
+def check_rate(model: SplitModel, codec: Codec, p: int, twin: int, latent: torch.Tensor) -> None:
+    """The coder's words for latent (C, h, w) at point p are within 3 % (and a word) of what the entropy model says."""
+    symbols, point = quantise(latent.numpy(), p, codec.tables), torch.tensor([twin])
+    runs = Runs(codec.tables.table_of[p].tolist(), symbols[0].size)
+    data = rans_encode(symbols.ravel().tolist(), runs, codec.tables.tables, lanes=1)
+    words = 8 * (len(data) - 4)  # without the coder's state
+    estimate = float(model.symbol_bits(torch.from_numpy(symbols)[None].float(), point).sum())
+    if abs(words - estimate) > 0.03 * estimate + 32:
+        raise RuntimeError(
+            f"point {p}: {words} bits coded where the entropy model says {estimate:.0f}; the tables do not fit"
+        )
+
+
 @torch.no_grad()
-def expected_bpp(model: SplitModel, pixels: torch.Tensor) -> list[float]:
-    """Mean bits per pixel of the entropy model on photos (M, 3, H, W), per operating point."""
-    points = model.config.points()
-    bits = [0.0] * len(points)
+def expected_bpp(
+    model: SplitModel, pixels: torch.Tensor, encoders: dict[int, Callable[[torch.Tensor], torch.Tensor]] | None = None
+) -> dict[int, float]:
+    """Mean bits per pixel of the entropy model on photos (M, 3, H, W), per operating point of the model.
+
+    encoders: other encoders than the model's, by n; then only their points.
+    """
+    if encoders is None:
+        encoders = {n: lambda tensor, n=n: model.encoder(tensor, n) for n in model.config.stops}
+    bits = {p: 0.0 for p, (n, _) in enumerate(model.config.points()) if n in encoders}
     for batch in tqdm(pixels.split(RATE_BATCH), desc="rates", unit="batch"):
         tensor = normalise(batch)
-        latents = {n: model.encoder(tensor, n) for n in model.config.stops}
-        for p, (n, _) in enumerate(points):
+        latents = {n: encode(tensor) for n, encode in encoders.items()}
+        for p in bits:
             point = torch.full((len(batch),), p)
-            bits[p] += float(model.symbol_bits(model.quantise(latents[n], point), point).sum(dtype=torch.float64))
-    return [total / pixels[:, 0].numel() for total in bits]
+            symbols = model.quantise(latents[model.config.points()[p][0]], point)
+            bits[p] += float(model.symbol_bits(symbols, point).sum(dtype=torch.float64))
+    return {p: total / pixels[:, 0].numel() for p, total in bits.items()}
 
 
 def export(args: argparse.Namespace) -> Path:
@@ -206,9 +294,14 @@ def export(args: argparse.Namespace) -> Path:
 
     out = open_folder(args.out)
 
+    # The float32 points are the model's own. An int8 point has gains, tables and decoder of its twin among them.
+    own = config.points()
+    int8_stops = [n for n in config.stops if args.int8 and n >= INT8_FROM]
+    twin = [*range(len(own)), *(p for p, (n, _) in enumerate(own) if n in int8_stops)]
+
     gain, median = (t.float().numpy() for t in model.gains())
     pool, index = pool_tables(build_tables(model, model.step_median))
-    tables = write_tables(gain, median, index.reshape(gain.shape), pool)
+    tables = write_tables(gain[twin], median[twin], index.reshape(gain.shape)[twin], pool)
     (out / "tables.bin").write_bytes(tables)
     # One id per training run: encoders adapted from it later inherit it.
     latent_space = args.latent_space_id or secrets.token_hex(16)
@@ -219,22 +312,40 @@ def export(args: argparse.Namespace) -> Path:
         features = network.stem(image)
     channels, h, w = latent.shape[1:]
     symbols = torch.randint(-3, 4, latent.shape, generator=torch.Generator().manual_seed(1)).short()
-    points = torch.tensor([0, len(config.points()) - 1])
+    points = torch.tensor([0, len(twin) - 1])
     graphs = {
         **{f"encoder-n{n}.onnx": (
             EncoderGraph(model.encoder, model.exits[str(n)], n), {"tensor": image[:1]}, ("latent", "exit_logits"), False
         ) for n in config.stops},
-        "decoder.onnx": (DecoderGraph(model), {"symbols": symbols, "point": points}, "features", True),
+        "decoder.onnx": (DecoderGraph(model, twin), {"symbols": symbols, "point": points}, "features", True),
         "classifier.onnx": (ClassifierGraph(network), {"features": features}, "logits", True),
         "stem.onnx": (StemGraph(network), {"tensor": image}, "features", True),
     }  # fmt: skip
     macs = write_graphs(out, graphs)
+    check_batches(out / "decoder.onnx", symbols[0], twin)
+
+    provenance = {}
+    int8_encoders = {}
+    if int8_stops:
+        calibration, _ = load_photos(args.data, "train", CALIBRATION_PHOTOS)
+        provenance["int8"] = {"data": f"{args.data.name} train", "images": len(calibration)}
+        for n in int8_stops:
+            module = EncoderGraph(model.encoder, model.exits[str(n)], n)
+            int8_encoders[n] = write_int8(out / f"encoder-n{n}-int8.onnx", module, {"tensor": image[:1]}, calibration)
 
     rate_split = args.rate_split if has_split(args.data, args.rate_split) else "train"
     pixels, _ = load_photos(args.data, rate_split, args.rate_photos)
-    bpp = expected_bpp(model, pixels)
+    bpp = [*expected_bpp(model, pixels).values()]
+    if int8_encoders:
+        bpp += expected_bpp(model, pixels, int8_encoders).values()
+    codec = load_codec(tables, latent_space)
+    with torch.no_grad():
+        for p in tqdm(range(len(twin)), desc="coding", unit="point"):
+            n, _ = own[twin[p]]
+            tensor = normalise(pixels[:1])
+            latent = model.encoder(tensor, n) if p < len(own) else int8_encoders[n](tensor)
+            check_rate(model, codec, p, twin[p], latent[0])
     classes = json.loads(args.classes.read_text())
-    encoders = {n: f"encoder-n{n}.onnx" for n in config.stops}
     manifest = {
         "format": "raccoon-bundle",
         "formatVersion": FORMAT_VERSION,
@@ -251,6 +362,7 @@ def export(args: argparse.Namespace) -> Path:
                 "config": config.json(),
             },
             "expectedBpp": {"data": f"{args.data.name} {rate_split}", "images": len(pixels)},
+            **provenance,
         },
         "latentSpaceId": latent_space,
         "codecs": [{"id": codec_id(tables, latent_space), "tables": "tables.bin"}],
@@ -261,11 +373,17 @@ def export(args: argparse.Namespace) -> Path:
         "latent": {"channels": channels, "height": h, "width": w},
         "features": {"channels": features.shape[1], "height": features.shape[2], "width": features.shape[3]},
         "points": [
-            {"n": n, "q": q, "encoder": encoders[n], "edgeMacs": macs[encoders[n]], "expectedBpp": round(bpp[p], 4)}
-            for p, (n, q) in enumerate(config.points())
+            {
+                "n": own[t][0], "q": own[t][1],
+                **({"precision": "int8", "encoder": f"encoder-n{own[t][0]}-int8.onnx"} if p >= len(own)
+                   else {"encoder": f"encoder-n{own[t][0]}.onnx"}),
+                "edgeMacs": macs[f"encoder-n{own[t][0]}.onnx"],
+                "expectedBpp": round(bpp[p], 4),
+            }
+            for p, t in enumerate(twin)
         ],
         # the deepest encoder at a middle rate
-        "defaultPoint": len(config.points()) - 1 - len(config.rate_targets) // 2,
+        "defaultPoint": len(own) - 1 - len(config.rate_targets) // 2,
         "decoder": {"file": "decoder.onnx", "macs": macs["decoder.onnx"]},
         "classifier": {"file": "classifier.onnx", "macs": macs["classifier.onnx"]},
         "stem": {"file": "stem.onnx", "macs": macs["stem.onnx"]},
@@ -273,7 +391,7 @@ def export(args: argparse.Namespace) -> Path:
         "classes": [{"wnid": c["wnid"], "name": c["name"]} for c in classes],
     }  # fmt: skip
     size = close_folder(out, manifest, args.out)
-    print(f"{args.out}: {size / 1e6:.2f} MB, {len(config.points())} operating points")
+    print(f"{args.out}: {size / 1e6:.2f} MB, {len(twin)} operating points")
     return args.out
 
 
@@ -285,6 +403,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate-photos", type=int, help="only the first photos of that split")
     parser.add_argument("--classes", type=Path, required=True, help="JSON list of {wnid, name}, 1000 classes")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write; its name is the bundle's")
+    parser.add_argument(
+        "--int8", action=argparse.BooleanOptionalAction, default=True,
+        help="int8 encoders as further operating points, calibrated on photos of the train split",
+    )  # fmt: skip
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--description", default="1,000 classes, label-free split of MobileNetV2 after features.6")
     parser.add_argument("--latent-space-id", help="32 hex characters to inherit; a new training run gets its own")

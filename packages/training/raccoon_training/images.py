@@ -8,6 +8,7 @@ Shard entries are <split>/<wnid>/<photo>; an ImageFolder has <wnid>/<photo>.
 import io
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from tqdm import tqdm
 
 SIZE = 224  # px, the network's input
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+# what Pillow raises on bytes that are no photo
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 def read_photo(data: bytes, size: int = SIZE) -> np.ndarray:
@@ -69,7 +72,11 @@ def list_photos(source: Path, split: str) -> list[Photo]:
         files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
         photos = [Photo(file.parent.name, file) for file in files]
     if not photos:
-        raise FileNotFoundError(f"no photos in {source}: expected {split}-*.tar shards or <wnid>/<photo> folders")
+        fault = "no photos in" if source.is_dir() else "there is no folder"
+        raise FileNotFoundError(
+            f"{fault} {source}: --data is a folder with {split}-*.tar shards (entries {split}/<wnid>/<photo>) or with "
+            f"{split}/<wnid>/<photo>"
+        )
     return photos
 
 
@@ -96,21 +103,35 @@ def load_photos(source: Path, split: str, limit: int | None = None) -> tuple[tor
     Photos that cannot be decoded are named, skipped and counted.
     """
     photos = list_photos(source, split)[:limit]
+    pixels, readable = decode_photos(photos, f"decode {split}")
+    count_skipped(readable, source)
+    if not readable.all():
+        pixels = pixels[readable]
+    return pixels, [photo.wnid for photo, good in zip(photos, readable.tolist(), strict=True) if good]
+
+
+def decode_photos(photos: Sequence[Photo], title: str | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 (M, 3, 224, 224) of M photos, and which of them could be decoded (M); names the others.
+
+    title: of the progress bar; None shows none.
+    """
     pixels = torch.empty(len(photos), 3, SIZE, SIZE, dtype=torch.uint8)
-    wnids = []
-    for photo in tqdm(photos, desc=f"decode {split}", unit="photo"):
+    readable = torch.ones(len(photos), dtype=torch.bool)
+    for i, photo in enumerate(tqdm(photos, desc=title, unit="photo", disable=title is None)):
         try:
-            decoded = read_photo(photo.read())
-        except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises on bytes that are no photo
+            pixels[i] = torch.from_numpy(read_photo(photo.read()).copy())
+        except UNREADABLE as error:
             tqdm.write(f"skipped {photo}: {error}", file=sys.stderr)
-            continue
-        pixels[len(wnids)] = torch.from_numpy(decoded.copy())
-        wnids.append(photo.wnid)
-    if not wnids:
-        raise ValueError(f"none of the {len(photos)} photos of {source} can be decoded")
-    if len(wnids) < len(photos):
-        print(f"{len(photos) - len(wnids)} of {len(photos)} photos skipped", file=sys.stderr)
-    return pixels[: len(wnids)], wnids
+            readable[i] = False
+    return pixels, readable
+
+
+def count_skipped(readable: torch.Tensor, source: Path) -> None:
+    """Says how many of the photos (M) were skipped. Raises ValueError if all were."""
+    if not readable.any():
+        raise ValueError(f"none of the {len(readable)} photos of {source} can be decoded")
+    if not readable.all():
+        print(f"{int((~readable).sum())} of {len(readable)} photos skipped", file=sys.stderr)
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:

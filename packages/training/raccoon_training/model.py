@@ -19,6 +19,7 @@ from .decoder import Decoder
 from .encoder import Encoder
 from .entropy_model import FactorizedDensity
 from .exit_head import ExitHead
+from .noise import Noise
 from .tables import REACH
 
 RATE_SHARE = 4  # training takes the rate from one position in so many: unbiased, and much cheaper
@@ -135,7 +136,7 @@ class SplitModel(nn.Module):
         point: torch.Tensor,
         channels: torch.Tensor,
         rate_weight: torch.Tensor,
-        generator: torch.Generator,
+        noise: Noise,
         *,
         rounding: bool,
     ) -> TrainingPass:
@@ -155,10 +156,10 @@ class SplitModel(nn.Module):
             latent = latent.index_put((images,), self.encoder.project[str(n)](trunk).float())
             exit_logits = exit_logits.index_put((images,), self.exits[str(n)](trunk.detach()).float())
         steps = latent * self.log_gain[point].exp()[:, :, None, None]
-        noisy = steps + _uniform(steps.shape, generator, x.device) - 0.5
+        noisy = steps + noise(steps.shape[1:]).to(x.device)
 
         kept = torch.arange(c.latent_channels, device=x.device) < channels[:, None]  # (B, C)
-        some = torch.randperm(h * w, generator=generator)[: h * w // RATE_SHARE].to(x.device)
+        some = noise.order(h * w)[: h * w // RATE_SHARE].to(x.device)
         likelihood = self._likelihood(noisy.flatten(2)[..., some], point, rate_weight)
         bits = -(likelihood.log2().mean(2) * kept).sum(1) * h * w
 
@@ -210,7 +211,3 @@ class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient * ctx.saved_tensors[0], None
-
-
-def _uniform(shape: torch.Size, generator: torch.Generator, device: torch.device) -> torch.Tensor:
-    return torch.rand(shape, generator=generator).to(device)

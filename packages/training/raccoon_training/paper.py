@@ -20,6 +20,7 @@ from .blocks import ResidualBlock
 from .decoder import PaperDecoder
 from .entropy_model import FactorizedDensity
 from .loss import PAPER, LossTerms, LossWeights, Prediction, single_stage_loss
+from .noise import Noise
 from .resnet import ResNet, ResNetClassifier
 
 TAIL_MASS = 1e-9  # the outer quantiles leave this much of the density outside, half of it on each side
@@ -65,7 +66,7 @@ class EntropyBottleneck(nn.Module):
         """(1, C): the one operating point's."""
         return self.quantiles[:, 1].detach()[None]
 
-    def forward(self, latent: torch.Tensor, generator: torch.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, latent: torch.Tensor, noise: Noise | None) -> tuple[torch.Tensor, torch.Tensor]:
         """latent (B, C, h, w) -> quantised latent and bits per image (B).
 
         In training uniform noise stands for rounding, in the rate and for the decoder; in evaluation the latent is
@@ -74,7 +75,7 @@ class EntropyBottleneck(nn.Module):
         with torch.autocast(latent.device.type, enabled=False):  # a probability in bfloat16 has two digits
             latent = latent.float()
             if self.training:
-                quantised = latent + torch.rand(latent.shape, generator=generator).to(latent.device) - 0.5
+                quantised = latent + noise(latent.shape[1:]).to(latent.device)
             else:
                 centre = self.median[0, :, None, None]
                 quantised = torch.round(latent - centre) + centre
@@ -136,9 +137,9 @@ class PaperModel(nn.Module):
             getattr(self, part).eval()
         return self
 
-    def forward(self, x: torch.Tensor, generator: torch.Generator | None = None) -> PaperPass:
-        """tensor (B, 3, H, W); the generator is for the noise of training."""
-        quantised, bits = self.bottleneck(self.encoder(x), generator)
+    def forward(self, x: torch.Tensor, noise: Noise | None = None) -> PaperPass:
+        """tensor (B, 3, H, W), and in training the noise that stands for rounding."""
+        quantised, bits = self.bottleneck(self.encoder(x), noise)
         features = self.decoder(quantised)
         return PaperPass(predict(self.classifier, features), bits, self.bottleneck.quantile_loss())
 
@@ -164,6 +165,12 @@ class Stage:
 
 JOINT = (Stage(),)
 CLASSIFIER_FIXED = (Stage(frozen=("classifier",)),)  # one cloud classifier for many encoders
+
+
+def check_rate_weight(rate_weight: float) -> None:
+    """Raises ValueError where lambda rewards bits, or does not count them."""
+    if not rate_weight > 0:
+        raise ValueError(f"lambda must be above 0, not {rate_weight}; the paper has 0.08 to 5.12")
 
 
 @dataclass(frozen=True)
@@ -194,27 +201,41 @@ class Recipe:
         return self.lr * (self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2)
 
 
+class PaperStep(NamedTuple):
+    """What a step of `PaperTraining` says of its images, (B) each, and the logits (B, K); without gradients."""
+
+    terms: LossTerms
+    bpp: torch.Tensor
+    logits: torch.Tensor
+
+
 class PaperTraining:
     """A model, the frozen network that it learns from, and its optimisers: everything of a run but data and files.
 
-    for epoch in range(recipe.epochs): training.start_epoch(epoch); for every batch: training.step(x, labels, generator)
+    for epoch in range(recipe.epochs): training.start_epoch(epoch); for every batch: training.step(x, labels, noise)
     """
 
     def __init__(
         self,
         model: PaperModel,
-        unsplit: ResNet,
+        unsplit: ResNet | None,
         rate_weight: float,
         stages: Sequence[Stage] = JOINT,
         recipe: Recipe | None = None,
+        *,
+        bf16: bool = False,
+        clip: float | None = None,
     ):
-        """rate_weight: lambda, per bit per pixel. unsplit: in evaluation mode, as `load_resnet` gives it."""
-        if not rate_weight > 0:
-            raise ValueError(f"lambda must be above 0, not {rate_weight}; the paper has 0.08 to 5.12")
-        if unsplit.feature_channels != model.classifier.feature_channels:
+        """rate_weight: lambda, per bit per pixel. unsplit: in evaluation mode, as `load_resnet` gives it.
+
+        Without an unsplit network (from scratch) rate and labels alone teach. clip: largest norm of the gradient.
+        """
+        check_rate_weight(rate_weight)
+        if unsplit is not None and unsplit.feature_channels != model.classifier.feature_channels:
             raise ValueError(f"a ResNet-{unsplit.depth} cannot teach a ResNet-{model.classifier.depth}: other features")
         self.model, self.unsplit, self.rate_weight, self.stages = model, unsplit, rate_weight, tuple(stages)
         self.recipe = recipe or Recipe()
+        self.bf16, self.clip = bf16, math.inf if clip is None else clip
         self.optimisers = self.recipe.optimisers(model)
         self.module: nn.Module = model  # what `step` calls; a run on several devices wraps it
         self.stage: Stage | None = None
@@ -233,28 +254,33 @@ class PaperTraining:
         self.model.train()
         return begins
 
-    def step(
-        self, x: torch.Tensor, labels: torch.Tensor | None = None, generator: torch.Generator | None = None
-    ) -> tuple[LossTerms, torch.Tensor]:
-        """One step on tensor (B, 3, H, W) and labels (B): the terms of the loss and bits per pixel, (B) each.
+    def step(self, x: torch.Tensor, labels: torch.Tensor | None, noise: Noise) -> PaperStep:
+        """One step on tensor (B, 3, H, W) and labels (B).
 
         Without labels the cross entropy is left out. Raises FloatingPointError before a step that is not finite.
         """
-        with torch.no_grad():
-            target = predict(self.unsplit, self.unsplit.stem(x))
-        passed = self.module(x, generator)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            passed = self.module(x, noise)
+            with torch.no_grad():
+                # compared with itself, its errors are zero
+                target = passed.prediction if self.unsplit is None else predict(self.unsplit, self.unsplit.stem(x))
+                target = Prediction([f.detach() for f in target.features], target.logits.detach())
         bpp = passed.bits / (x.shape[2] * x.shape[3])
         terms = single_stage_loss(self.rate_weight * bpp, passed.prediction, target, self.stage.weights, labels=labels)
         loss = terms.total.mean()
-        if not torch.isfinite(loss):
-            raise FloatingPointError("the loss is not finite; lower the learning rate and resume the last checkpoint")
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
         # One backward pass: the quantile loss reaches the quantiles and nothing else, and nothing else reaches them.
         (loss + passed.quantile_loss).backward()
+        own = [p for p in self.model.parameters() if p is not self.model.bottleneck.quantiles]
+        if not torch.isfinite(nn.utils.clip_grad_norm_(own, self.clip)):
+            raise FloatingPointError(
+                "the gradient is not finite; lower the learning rate or clip it, and resume the last checkpoint"
+            )
         for optimiser in self.optimisers:
             optimiser.step()
-        return LossTerms(*(term.detach() for term in terms)), bpp.detach()
+        terms = LossTerms(*(term.detach() for term in terms))
+        return PaperStep(terms, bpp.detach(), passed.prediction.logits.detach())
 
     def state_dict(self) -> dict[str, Any]:
         """What a run needs to go on: weights, and the optimisers' momenta."""

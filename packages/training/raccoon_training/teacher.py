@@ -1,8 +1,5 @@
 """The unsplit network as the teacher: its features and logits for the photos of a batch."""
 
-import json
-from pathlib import Path
-
 import torch
 
 from .loss import Prediction
@@ -56,12 +53,3 @@ class Teacher:
         if self.logits is not None:
             self.logits[photo] = answer.logits.float().cpu()
         self.known[photo] = True
-
-
-def class_indexes(classes: Path, wnids: list[str]) -> torch.Tensor:
-    """Labels (M) int64 of photos with these wnids: positions in the JSON list `classes` of {wnid, name}."""
-    index = {entry["wnid"]: i for i, entry in enumerate(json.loads(classes.read_text()))}
-    unknown = sorted(set(wnids) - set(index))
-    if unknown:
-        raise ValueError(f"{classes} has no {unknown[0]}: photos lie in folders named by wnid, as the list has them")
-    return torch.tensor([index[wnid] for wnid in wnids])

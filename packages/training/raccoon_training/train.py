@@ -3,29 +3,29 @@
 import argparse
 import copy
 import math
-import os
-import platform
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch import nn
 
-from .checkpoint import read_checkpoint, write_checkpoint
-from .images import AUGMENT_DRAWS, SIZE, augment, load_photos, normalise
-from .log import RunLog
+from .batches import Batches
+from .group import Group, join
+from .images import AUGMENT_DRAWS, SIZE, augment, count_skipped, decode_photos, list_photos, normalise
+from .labels import class_indexes
 from .loss import LABEL_FREE, Prediction, prediction_error, single_stage_loss
 from .mobilenet import MobileNetV2, load_mobilenet
 from .model import SplitConfig, SplitModel
+from .noise import Noise
 from .rate_control import RateControl
+from .run import Run
 from .schedule import image_size, learning_rate
-from .teacher import Teacher, class_indexes, predict
+from .teacher import Teacher, predict
 
 DENSITY_SPEED = 3  # the densities have to follow the latents, so they learn faster
 MEDIAN_STEPS = 50  # the centres of rounding follow the densities every so many steps
-LOG_STEPS = 50
-SAVE_SECONDS = 120
+CALIBRATION = 256  # photos that the model's start is taken from
 
 
 @torch.no_grad()
@@ -55,11 +55,6 @@ def sample_channels(channels: int, count: int, share: float, generator: torch.Ge
     return torch.where(torch.rand(count, generator=generator) < share, prefix, channels)
 
 
-def epoch_order(count: int, seed: int, epoch: int) -> torch.Tensor:
-    """The order of the photos (count) in an epoch, from the seed alone: a resumed run goes on in the middle of it."""
-    return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count))
-
-
 def augmentation(count: int, seed: int, variant: tuple[int, int]) -> torch.Tensor:
     """The random numbers (count, 8) of every photo's augmentation while `variant` lasts."""
     return torch.from_numpy(np.random.default_rng([seed, 1, *variant]).random((count, AUGMENT_DRAWS), np.float32))
@@ -73,36 +68,95 @@ def follow(average: SplitModel, model: SplitModel, step: int, decay: float) -> N
         slow.lerp_(fast, share)
 
 
+class Objective(nn.Module):
+    """The loss of a process's share of a batch, from tensors to a number: one module, as DDP wants it."""
+
+    def __init__(self, model: SplitModel, network: MobileNetV2, variances: Sequence[torch.Tensor], bf16: bool):
+        super().__init__()
+        self.model, self.network, self.variances, self.bf16 = model, network, variances, bf16
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        unsplit_network: Prediction,
+        *,
+        labels: torch.Tensor | None,
+        point: torch.Tensor,
+        channels: torch.Tensor,
+        rate_weight: torch.Tensor,
+        share: torch.Tensor,
+        noise: Noise,
+        rounding: bool,
+        tail: float,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss, and what the log says of each image (B).
+
+        As `SplitModel.forward`; share: how much each image counts (B). tail: weight of what is behind the split; the
+        unsplit network's answer has logits when that counts at all.
+        """
+        whole_loss = unsplit_network.logits is not None
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            result = self.model(x, point, channels, rate_weight, noise, rounding=rounding)
+            split_network = predict(self.network, result.features) if whole_loss else Prediction([result.features])
+        noisy_bpp, bpp = (bits / (x.shape[2] * x.shape[3]) for bits in (result.bits, result.coded_bits))  # (B)
+        terms = single_stage_loss(
+            noisy_bpp,  # its gradient already has lambda
+            split_network,
+            unsplit_network,
+            LABEL_FREE,
+            variances=self.variances[: len(split_network.features)],
+            labels=labels,
+            tail=tail,
+        )
+        loss = (share * terms.total).mean()
+        exit_kl = agreement = torch.zeros_like(bpp)
+        if whole_loss:
+            exit_kl = prediction_error(result.exit_logits, unsplit_network.logits)
+            loss = loss + exit_kl.mean()
+            agreement = 100.0 * (split_network.logits.argmax(1) == unsplit_network.logits.argmax(1))
+        values = {
+            "loss": terms.total - noisy_bpp + rate_weight * bpp, "bpp": bpp, "split": terms.split, "taps": terms.taps,
+            "kl": terms.kl, "ce": terms.ce, "exit_kl": exit_kl, "agreement": agreement, "lambda": rate_weight,
+        }  # fmt: skip
+        return loss, {name: value.detach() for name, value in values.items()}
+
+
 def train(args: argparse.Namespace) -> Path:
-    """Runs or resumes the training run in `args.run`; returns its checkpoint.
+    """Runs or resumes the training run in `args.run`, with all processes of torchrun; returns its checkpoint.
 
     First `--head-start` epochs on rate and features at the split alone: much cheaper than the whole
     loss, and most of what the encoder has to learn. Then the whole loss.
     """
+    with join(args.device) as group:
+        return _train(args, group)
+
+
+def _train(args: argparse.Namespace, group: Group) -> Path:
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
+    device = group.device
     config = SplitConfig(stops=tuple(args.stops), rate_targets=tuple(args.rate_targets))
-    args.run.mkdir(parents=True, exist_ok=True)
-    checkpoint = args.run / "last.pt"
-    saved = read_checkpoint(checkpoint, device) if checkpoint.exists() else None
-    if saved and SplitConfig.parse(saved["config"]) != config:
-        raise ValueError(f"{checkpoint} is of another architecture ({saved['config']}); use another folder for --run")
+    run = Run("train", args, config, group)
+    photos = list_photos(args.data, "train")[: args.limit]
 
     network = load_mobilenet(args.weights).to(device, memory_format=torch.channels_last)
     teacher = Teacher(network, args.bf16)
-    pixels, wnids = load_photos(args.data, "train", args.limit)
-    labels = class_indexes(args.classes, wnids) if args.classes else None
-    per_epoch = len(pixels) // args.batch
-    if per_epoch == 0:
-        raise ValueError(f"{len(pixels)} photos are fewer than one batch of {args.batch}; lower --batch")
-    first = normalise(pixels[:256].to(device))
+    labels = class_indexes(args.classes, [photo.wnid for photo in photos]) if args.classes else None
+    own = torch.arange(group.rank, len(photos), group.size)  # photo i is in row i // W of its process
+    pixels, readable = decode_photos([photos[i] for i in own], "decode train" if group.leads else None)
+    readable = group.gather(readable.byte(), own, len(photos)).bool().cpu()
+    if group.leads:
+        count_skipped(readable, args.data)
+    batches = Batches(readable, args.batch, args.seed, group)
+    first = readable.nonzero()[:CALIBRATION, 0]
+    places = (first % group.size == group.rank).nonzero()[:, 0]
+    x = normalise(group.gather(pixels[first[places] // group.size], places, len(first)))
     with torch.no_grad():
-        first_features = network.stem(first)
-    variances = channel_variance(network, first_features)
+        features = network.stem(x)
+    variances = channel_variance(network, features)
 
     model = SplitModel(config).to(device, memory_format=torch.channels_last)
-    model.calibrate(first, first_features)
+    model.calibrate(x, features)
     average = copy.deepcopy(model).requires_grad_(False)
     control = RateControl(torch.tensor([config.rate_targets[q] for _, q in config.points()], device=device))
     exits, density = list(model.exits.parameters()), list(model.density.parameters())
@@ -112,126 +166,95 @@ def train(args: argparse.Namespace) -> Path:
         betas=(0.9, 0.99),  # forgets the head start's small gradients before the whole loss is all in
         weight_decay=1e-4,
     )
-    generator = torch.Generator().manual_seed(args.seed)
-    epochs = args.head_start + args.epochs
-    head, steps, step = int(per_epoch * args.head_start), int(per_epoch * epochs), 0
-    warmup, cooldown = max(1, min(100, steps // 10)), max(1, int(per_epoch * args.epochs * args.cooldown))
-    seconds = 0.0  # of training so far, over all starts
-    if saved:
-        model.load_state_dict(saved["model"])
-        average.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
-        control.log_weight = saved["log_rate_weight"]
-        generator.set_state(saved["generator"].cpu())
-        step, seconds = saved["step"], saved["seconds"]
-        print(f"resumed {checkpoint} at step {step} of {steps}")
-    log = RunLog(args.run, config.points(), step)
+    generator = torch.Generator().manual_seed(args.seed)  # what is drawn with it is drawn alike by all processes
+    if run.saved:
+        model.load_state_dict(run.saved["model"])
+        average.load_state_dict(run.saved["average"])
+        optimiser.load_state_dict(run.saved["optimiser"])
+        control.log_weight = run.saved["log_rate_weight"]
+        generator.set_state(run.saved["generator"].cpu())
+    # a process may have no image at some stop, and nobody needs the exits in the head start
+    objective = group.share(Objective(model, network, variances, args.bf16), some_unused=True)
 
     def save() -> None:
         average.refresh_median()
-        write_checkpoint(checkpoint, {
+        run.save({
             "model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
-            "log_rate_weight": control.log_weight, "generator": generator.get_state(), "config": config.json(),
-            "step": step, "photos": step * args.batch, "seconds": seconds, "seed": args.seed,
-            "machine": machine(device), "command": command(args),
+            "log_rate_weight": control.log_weight, "generator": generator.get_state(),
         })  # fmt: skip
 
-    bar = tqdm(total=steps, initial=step, desc="train", unit="step")
+    epochs, per_epoch = args.head_start + args.epochs, batches.per_epoch
+    head, steps = int(per_epoch * args.head_start), int(per_epoch * epochs)
+    warmup, cooldown = max(1, min(100, steps // 10)), max(1, int(per_epoch * args.epochs * args.cooldown))
+    run.start(steps, config.points())
     shown, draws = None, None  # the augmentation that lasts for `--reuse` epochs
-    saved_at = logged_at = time.monotonic()
-    while step < steps:
-        order = epoch_order(len(pixels), args.seed, step // per_epoch)
-        batch = order[step % per_epoch * args.batch :][: args.batch]
+    while run.step < steps:
+        step = run.step
+        batch = batches.at(step)
+        row = batch.photos // group.size
         whole_loss = step >= head
         variant = (int(whole_loss), (step - head if whole_loss else step) // per_epoch // args.reuse)
         size = image_size(step // per_epoch / epochs, SIZE, args.gamma)
         if shown != (variant, size):
-            shown, draws = (variant, size), augmentation(len(pixels), args.seed, variant)
+            shown, draws = (variant, size), augmentation(len(photos), args.seed, variant)
             teacher.forget(len(pixels))
-        x = augment(pixels[batch].to(device), draws[batch], size).contiguous(memory_format=torch.channels_last)
-        unsplit_network = teacher(x, batch, whole_loss)
-        point = sample_points(config, len(x), args.deep, generator).to(device)
-        channels = sample_channels(config.latent_channels, len(x), args.drop, generator).to(device)
+        x = augment(pixels[row].to(device), draws[batch.photos], size).contiguous(memory_format=torch.channels_last)
+        unsplit_network = teacher(x, row, whole_loss)
+        # operating points of the global batch; this process's images are at some of its places
+        point = sample_points(config, args.batch, args.deep, generator).to(device)
+        channels = sample_channels(config.latent_channels, args.batch, args.drop, generator).to(device)
         # the whole loss has steeper and noisier gradients
         rate = learning_rate(step, steps, warmup, cooldown, args.lr * (0.25 if whole_loss else 1))
-        for group, factor in zip(optimiser.param_groups, (1, DENSITY_SPEED, 1), strict=True):
-            group["lr"] = rate * factor
+        for param_group, factor in zip(optimiser.param_groups, (1, DENSITY_SPEED, 1), strict=True):
+            param_group["lr"] = rate * factor
         if step % MEDIAN_STEPS == 0:
             model.refresh_median()
 
-        rate_weight = control.weight(point)
-        with torch.autocast(device.type, torch.bfloat16, enabled=args.bf16):
-            result = model(x, point, channels, rate_weight, generator, rounding=step > per_epoch // 2)
-            split_network = predict(network, result.features) if whole_loss else Prediction([result.features])
-        noisy_bpp, bpp = (bits / (x.shape[2] * x.shape[3]) for bits in (result.bits, result.coded_bits))  # (B)
-        terms = single_stage_loss(
-            noisy_bpp,  # its gradient already has lambda
-            split_network,
+        mine = batch.places.to(device)
+        loss, values = objective(
+            x,
             unsplit_network,
-            LABEL_FREE,
-            variances=variances[: len(split_network.features)],
-            labels=labels[batch].to(device) if labels is not None else None,
+            labels=labels[batch.photos].to(device) if labels is not None else None,
+            point=point[mine],
+            channels=channels[mine],
+            rate_weight=control.weight(point)[mine],
+            share=control.share(point)[mine],
+            noise=Noise(args.seed, step, batch.places.tolist()),
+            rounding=step > per_epoch // 2,
             tail=min(1.0, max(0, step - head) / per_epoch),  # what is behind the split enters over an epoch
         )
-        loss = (control.share(point) * terms.total).mean()
-        exit_kl = agreement = torch.zeros_like(bpp)
-        if whole_loss:
-            exit_kl = prediction_error(result.exit_logits, unsplit_network.logits)
-            loss = loss + exit_kl.mean()
-            agreement = 100.0 * (split_network.logits.argmax(1) == unsplit_network.logits.argmax(1))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(exits, 1.0)
         norm = torch.nn.utils.clip_grad_norm_(coder + density, 1.0)
         if not math.isfinite(float(norm)):
-            raise FloatingPointError(f"the gradient at step {step} is not finite; lower --lr and resume {checkpoint}")
+            raise FloatingPointError(
+                f"the gradient at step {step} is not finite; lower --lr and resume {run.checkpoint}"
+            )
         optimiser.step()
+        every = group.gather(torch.stack(list(values.values()), 1), batch.places, args.batch)  # (B, columns)
+        values = dict(zip(values, every.unbind(1), strict=True))
         entire = channels == config.latent_channels
-        control.update(model, point[entire], bpp[entire])
+        control.update(model, point[entire], values["bpp"][entire])
         follow(average, model, step, args.ema)
 
-        step += 1
-        bar.update()
-        log.add(point, entire, {
-            "loss": terms.total - noisy_bpp + rate_weight * bpp, "bpp": bpp, "split": terms.split, "taps": terms.taps,
-            "kl": terms.kl, "ce": terms.ce, "exit_kl": exit_kl, "agreement": agreement, "lambda": rate_weight,
-        })  # fmt: skip
-        if step % LOG_STEPS == 0:
-            now = time.monotonic()
-            speed = LOG_STEPS * args.batch / (now - logged_at)
-            seconds, logged_at = seconds + now - logged_at, now
-            mean = log.write(step, hours=seconds / 3600, size=size, lr=rate, images_per_s=speed)
-            text = {name: f"{mean[name]:.3f}" for name in ("bpp", "split", "kl")}
-            bar.set_postfix({"images/s": f"{speed:.0f}", **text, "agreement": f"{mean['agreement']:.1f} %"})
-        if time.monotonic() - saved_at > SAVE_SECONDS:
+        run.advance(
+            values,
+            {"bpp": ".3f", "split": ".3f", "kl": ".3f", "agreement": ".1f"},
+            torch.where(entire, point, -1),
+            size=size,
+            lr=rate,
+        )
+        if run.due:
             save()
-            saved_at = time.monotonic()
     model.refresh_median()
-    save()
-    return checkpoint
-
-
-def machine(device: torch.device) -> str:
-    """What trained, for the bundle's provenance."""
-    cores = f"{os.cpu_count()} {platform.machine()} processor cores"
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cores
-
-
-def command(args: argparse.Namespace) -> str:
-    """The options of the run, for the bundle's provenance; of paths only the last part."""
-    parts = ["train"]
-    for name, value in vars(args).items():
-        if isinstance(value, Path):
-            parts.append(f"--{name} {value.name}")
-        elif isinstance(value, list | tuple):
-            parts.append(f"--{name.replace('_', '-')} {' '.join(map(str, value))}")
-        elif isinstance(value, int | float) and name not in ("bf16", "threads"):
-            parts.append(f"--{name.replace('_', '-')} {value:g}")
-    return " ".join(parts if args.bf16 else [*parts, "--no-bf16"])
+    if group.leads:
+        save()
+    return run.checkpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder with train-*.tar shards or an ImageFolder")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train-*.tar or train/<wnid>/<photo>")
     parser.add_argument("--weights", type=Path, required=True, help="mobilenet_v2_imagenet1k.safetensors")
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint and log; resumes what is there")
     parser.add_argument("--classes", type=Path, help="JSON list of {wnid, name}: adds the cross entropy of the labels")
@@ -242,7 +265,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--head-start", type=float, default=6, help="epochs on rate and split features alone")
     parser.add_argument("--epochs", type=float, default=16, help="epochs on the whole loss")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=32, help="images a step, of all processes together")
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--cooldown", type=float, default=0.35, help="last share of --epochs, learning rate to zero")
     parser.add_argument("--gamma", type=float, default=1.0, help="size of the first epoch's images, 1 is the full size")
@@ -259,6 +282,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, help="only the first photos (a smoke run)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of each process")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-bf16", dest="bf16", action="store_false", help="train in float32")

@@ -25,7 +25,7 @@ def test_a_full_disk_leaves_the_last_good_one(config, tmp_path):
     path.with_suffix(".tmp").symlink_to("/dev/full")  # every write fails with ENOSPC
     with pytest.raises(OSError, match=r"cannot write .*last\.pt: No space left on device; the one before is intact"):
         write_checkpoint(path, {"config": config.json(), "step": 8})
-    assert read_checkpoint(path)["step"] == 7 and [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+    assert read_checkpoint(path, SplitConfig)["step"] == 7 and [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
 def test_damaged(config, tmp_path):
@@ -33,10 +33,10 @@ def test_damaged(config, tmp_path):
     write_checkpoint(path, {"config": config.json(), "step": 7})
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match="is damaged or no checkpoint"):
-        read_checkpoint(path)
+        read_checkpoint(path, SplitConfig)
     path.write_bytes(b"no checkpoint")
     with pytest.raises(ValueError, match="is damaged or no checkpoint"):
-        read_checkpoint(path)
+        read_checkpoint(path, SplitConfig)
 
 
 def test_another_architecture(tmp_path):
@@ -44,4 +44,4 @@ def test_another_architecture(tmp_path):
     old = {"rate_weights": (1.6, 0.8), **SplitConfig().json()}
     torch.save({"config": old, "step": 7}, path)
     with pytest.raises(ValueError, match=r"last\.pt is of another architecture .*rate_weights.*--run"):
-        read_checkpoint(path)
+        read_checkpoint(path, SplitConfig)

@@ -1,6 +1,7 @@
 import argparse
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ MANIFEST = {
     "files",
 }  # fmt: skip
 FILES = {
-    "encoder-n0.onnx", "encoder-n1.onnx", "encoder-n2.onnx", "tables.bin",
-    "decoder.onnx", "classifier.onnx", "stem.onnx",
+    "encoder-n0.onnx", "encoder-n1.onnx", "encoder-n2.onnx", "encoder-n1-int8.onnx", "encoder-n2-int8.onnx",
+    "tables.bin", "decoder.onnx", "classifier.onnx", "stem.onnx",
 }  # fmt: skip
 
 
@@ -93,11 +94,22 @@ def test_manifest(bundle, manifest):
     }  # fmt: skip
     assert manifest["latent"] == {"channels": 6, "height": 28, "width": 28}
     assert manifest["features"] == {"channels": 32, "height": 28, "width": 28}
-    assert [(p["n"], p["q"]) for p in manifest["points"]] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
-    for point in manifest["points"]:
-        assert point.keys() == {"n", "q", "encoder", "edgeMacs", "expectedBpp"}
-        assert point["encoder"] == f"encoder-n{point['n']}.onnx" and point["expectedBpp"] > 0
-    assert manifest["points"][manifest["defaultPoint"]]["n"] == 2
+    # the float32 points first, with the indexes that they have without int8
+    assert [(p["n"], p["q"]) for p in manifest["points"]] == [
+        (0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (1, 0), (1, 1), (2, 0), (2, 1),
+    ]  # fmt: skip
+    for p, point in enumerate(manifest["points"]):
+        keys = {"n", "q", "encoder", "edgeMacs", "expectedBpp"}
+        assert point.keys() == (keys if p < 6 else keys | {"precision"}) and point["expectedBpp"] > 0
+        if p < 6:
+            assert point["encoder"] == f"encoder-n{point['n']}.onnx"
+        else:
+            assert (point["precision"], point["encoder"]) == ("int8", f"encoder-n{point['n']}-int8.onnx")
+            twin = manifest["points"][p - 4]
+            assert point["edgeMacs"] == twin["edgeMacs"]
+            assert point["expectedBpp"] == pytest.approx(twin["expectedBpp"], rel=0.02)
+    assert manifest["points"][manifest["defaultPoint"]] == manifest["points"][4]
+    assert manifest["provenance"]["int8"]["images"] == 6
     assert len(manifest["classes"]) == 1000 and manifest["classes"][7] == {"wnid": "n07", "name": "class 7"}
     codec = load_codec((bundle / "tables.bin").read_bytes(), manifest["latentSpaceId"])
     assert manifest["codecs"] == [{"id": codec.id, "tables": "tables.bin"}]
@@ -150,7 +162,58 @@ def test_graphs_compute_what_the_model_does(bundle, model, random_weights, val_p
     check("classifier.onnx", network.tail(features)[0], features=features)
 
 
-@pytest.mark.parametrize("name", sorted(FILES - {"tables.bin"}))
+def test_int8_points_decode_as_their_twins(bundle, manifest, model):
+    """They have the gains, the tables and the decoder of the float32 point with their n and q."""
+    tables = load_codec((bundle / "tables.bin").read_bytes(), manifest["latentSpaceId"]).tables
+    for p in range(6, 10):
+        for rows in (tables.gain, tables.median, tables.table_of):
+            np.testing.assert_array_equal(rows[p], rows[p - 4])
+    symbols = torch.randint(-9, 10, (1, 6, 28, 28)).short().expand(10, -1, -1, -1)
+    exporting.check_batches(bundle / "decoder.onnx", symbols[0], [0, 1, 2, 3, 4, 5, 2, 3, 4, 5])
+    with pytest.raises(RuntimeError, match="point 1 decodes differently"):
+        exporting.check_batches(bundle / "decoder.onnx", symbols[0], [0, 0, 2, 3, 4, 5, 2, 3, 4, 5])
+    features = run_graph(bundle / "decoder.onnx", {"symbols": symbols.numpy(), "point": np.arange(10)})
+    np.testing.assert_array_equal(features[6:], features[2:6])
+
+
+def test_int8_encoders_are_near_the_float32_ones(bundle, val_photos):
+    for n in (1, 2):
+        for photo in val_photos[:, None].numpy():
+            exact = run_graph(bundle / f"encoder-n{n}.onnx", {"tensor": photo})
+            rounded = run_graph(bundle / f"encoder-n{n}-int8.onnx", {"tensor": photo})
+            assert 0 < np.sqrt(np.mean((rounded - exact) ** 2)) < 0.1 * exact.std()
+
+
+def test_without_int8(options, bundle, tmp_path):
+    out = exporting.export(arguments(*options, "--out", tmp_path / "plain", "--no-int8"))
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert len(manifest["points"]) == 6 and "int8" not in manifest["provenance"]
+    assert {path.name for path in out.iterdir()} == {name for name in FILES if "int8" not in name} | {"manifest.json"}
+    for n in (0, 1, 2):  # the same float32 encoders, with and without
+        assert (out / f"encoder-n{n}.onnx").read_bytes() == (bundle / f"encoder-n{n}.onnx").read_bytes()
+
+
+def test_an_int8_encoder_that_is_broken_is_not_exported(model, val_photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "INT8_ERROR", 1e-6)
+    module = exporting.EncoderGraph(model.encoder, model.exits["1"], 1)
+    with pytest.raises(RuntimeError, match="export with --no-int8"):
+        exporting.write_int8(tmp_path / "int8.onnx", module, {"tensor": val_photos[:1]}, torch.zeros(1, 3, 224, 224))
+
+
+def test_tables_that_do_not_fit_are_not_exported(bundle, manifest, model, val_photos):
+    codec = load_codec((bundle / "tables.bin").read_bytes(), manifest["latentSpaceId"])
+    latent = model.encoder(val_photos[:1], 2)[0]
+    exporting.check_rate(model, codec, 9, 5, latent)
+    other = codec.tables.table_of.copy()
+    other[9] = other[4]
+    with pytest.raises(RuntimeError, match="the tables do not fit"):
+        exporting.check_rate(model, replace(codec, tables=replace(codec.tables, table_of=other)), 9, 5, latent)
+
+
+FLOAT_FILES = sorted(name for name in FILES - {"tables.bin"} if "int8" not in name)
+
+
+@pytest.mark.parametrize("name", FLOAT_FILES)
 def test_weights_are_float16_behind_one_cast(bundle, name):
     graph = onnx.load(bundle / name).graph
     stored = {tensor.name: tensor for tensor in graph.initializer}

@@ -126,8 +126,10 @@ def test_a_real_shard(shared):
 
 
 def test_no_photos(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expected train-\*\.tar"):
+    with pytest.raises(FileNotFoundError, match=r"no photos in .*: --data is a folder with train-\*\.tar shards"):
         load_photos(tmp_path, "train")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere: --data is a folder with train-\*\.tar"):
+        load_photos(tmp_path / "nowhere", "train")
 
 
 def test_normalise():

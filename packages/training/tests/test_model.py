@@ -7,12 +7,15 @@ import torch.nn.functional as F
 
 from raccoon_training.loss import LABEL_FREE, Prediction, single_stage_loss
 from raccoon_training.model import SplitConfig, SplitModel, TrainingPass
+from raccoon_training.noise import Noise
 from raccoon_training.reference_coder import Tables, quantise
 
 
-def run(model, x, point, generator, channels=None, *, rounding=False, rate_weight=1.0) -> TrainingPass:
+def run(model, x, point, channels=None, *, rounding=False, rate_weight=1.0, step=0) -> TrainingPass:
     channels = torch.full((len(x),), model.config.latent_channels) if channels is None else channels
-    return model(x, point, channels, torch.full((len(x),), rate_weight), generator, rounding=rounding)
+    return model(
+        x, point, channels, torch.full((len(x),), rate_weight), Noise(1, step, range(len(x))), rounding=rounding
+    )
 
 
 @pytest.fixture
@@ -69,7 +72,7 @@ def test_training_rounds_as_the_codec_does(config, pictures, targets, generator)
     for p, (n, _) in enumerate(config.points()):
         point = torch.full((2,), p)
         with torch.no_grad():
-            features = run(model, pictures[:2], point, generator, rounding=True).features
+            features = run(model, pictures[:2], point, rounding=True).features
             latents = model.encoder(pictures[:2], n)
             symbols = torch.from_numpy(np.stack([quantise(latent, p, tables) for latent in latents.numpy()]))
             decoded = model.decoder(model.dequantise(symbols.float(), point), point)
@@ -77,10 +80,10 @@ def test_training_rounds_as_the_codec_does(config, pictures, targets, generator)
         torch.testing.assert_close(decoded, features, atol=1e-4, rtol=1e-4)
 
 
-def test_more_bits_for_the_higher_rates(config, pictures, targets, generator):
+def test_more_bits_for_the_higher_rates(config, pictures, targets):
     model = SplitModel(config)
     model.calibrate(pictures, targets)
-    low, high = (run(model, pictures[:1], torch.tensor([p]), generator).bits.item() for p in (0, 1))
+    low, high = (run(model, pictures[:1], torch.tensor([p])).bits.item() for p in (0, 1))
     assert 0 < low < high
 
 
@@ -98,34 +101,34 @@ def test_a_level_reads_the_density_in_its_own_steps(config, generator):
     assert (model.likelihood(steps, points)[..., 300] < centre).all()
 
 
-def test_training_and_codec_agree_on_the_rate(config, pictures, targets, generator, monkeypatch):
+def test_training_and_codec_agree_on_the_rate(config, pictures, targets, monkeypatch):
     """A random share of the positions estimates what all cost; noise costs about what rounding does."""
     model = SplitModel(config)
     model.calibrate(pictures, targets)
     model.refresh_median()
     point = torch.tensor([1] * 16)
-    some = torch.stack([run(model, pictures, point, generator).bits for _ in range(20)]).mean()
+    some = torch.stack([run(model, pictures, point, step=step).bits for step in range(20)]).mean()
     monkeypatch.setattr("raccoon_training.model.RATE_SHARE", 1)
-    every = run(model, pictures, point, generator).bits.mean()
+    every = run(model, pictures, point).bits.mean()
     symbols = model.quantise(model.encoder(pictures, 0), point)
     exact = model.symbol_bits(symbols, point).sum(1).mean()
     one_by_one = -model.likelihood(symbols.flatten(2) + model.step_median[point][:, :, None], point).log2().sum((1, 2))
     assert exact.item() == pytest.approx(one_by_one.mean().item(), rel=1e-4)
     assert some.item() == pytest.approx(every.item(), rel=0.05)
     assert exact.item() == pytest.approx(every.item(), rel=0.1)
-    coded = run(model, pictures, point, generator).coded_bits.mean()
+    coded = run(model, pictures, point).coded_bits.mean()
     assert coded.item() == pytest.approx(exact.item(), rel=1e-3)
 
 
-def test_dropped_channels_cost_nothing_and_say_nothing(config, pictures, targets, generator):
+def test_dropped_channels_cost_nothing_and_say_nothing(config, pictures, targets):
     """A prefix of three channels: what a receiver gets that has only seen the first slice."""
     model = SplitModel(config)
     model.calibrate(pictures, targets)
     model.refresh_median()
     point, three = torch.arange(6), torch.full((6,), 3)
     with torch.no_grad():
-        short = run(model, pictures[:6], point, generator, three, rounding=True)
-        assert (short.bits < run(model, pictures[:6], point, generator).bits).all()
+        short = run(model, pictures[:6], point, three, rounding=True)
+        assert (short.bits < run(model, pictures[:6], point).bits).all()
         for p, (n, _) in enumerate(config.points()):
             symbols = model.quantise(model.encoder(pictures[p : p + 1], n), point[p : p + 1])
             symbols[:, 3:] = 0
@@ -140,19 +143,18 @@ def test_lambda_moves_the_latent_and_not_the_density(config, pictures):
         model = SplitModel(config)
         for p in model.parameters():
             p.data += 0.1 * torch.randn(p.shape)
-        generator = torch.Generator().manual_seed(1)
-        point = torch.arange(6)
+        point, noise = torch.arange(6), Noise(1, 0, range(6))
         weight = torch.full((6,), rate_weight)
-        model(pictures[:6], point, torch.full((6,), 6), weight, generator, rounding=False).bits.sum().backward()
+        model(pictures[:6], point, torch.full((6,), 6), weight, noise, rounding=False).bits.sum().backward()
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
     for name, gradient in gradients[0].items():
         factor = 1 if name.startswith("density.") else 3
         torch.testing.assert_close(gradients[1][name], factor * gradient, rtol=1e-4, atol=1e-4)
 
 
-def test_the_exit_leaves_the_encoder_alone(config, pictures, generator):
+def test_the_exit_leaves_the_encoder_alone(config, pictures):
     model = SplitModel(config)
-    result = run(model, pictures[:6], torch.arange(6), generator)
+    result = run(model, pictures[:6], torch.arange(6))
     assert result.exit_logits.shape == (6, 10)
     result.exit_logits.square().sum().backward()
     moved = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
@@ -160,7 +162,7 @@ def test_the_exit_leaves_the_encoder_alone(config, pictures, generator):
 
 
 @pytest.mark.parametrize("rounding", [False, True])
-def test_a_small_model_learns(config, pictures, targets, generator, rounding):
+def test_a_small_model_learns(config, pictures, targets, rounding):
     """The loss falls by a fifth in twenty steps, and every parameter takes part."""
     model = SplitModel(config)
     model.calibrate(pictures, targets)
@@ -168,8 +170,8 @@ def test_a_small_model_learns(config, pictures, targets, generator, rounding):
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
     point = torch.arange(16) % len(config.points())
     losses = []
-    for _ in range(20):
-        result = run(model, pictures, point, generator, rounding=rounding, rate_weight=0.1)
+    for step in range(20):
+        result = run(model, pictures, point, step=step, rounding=rounding, rate_weight=0.1)
         split, unsplit = Prediction([result.features]), Prediction([targets])
         loss = single_stage_loss(result.bits / (64 * 64), split, unsplit, LABEL_FREE, variances=variance)
         optimiser.zero_grad()

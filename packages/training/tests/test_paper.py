@@ -8,6 +8,7 @@ from torch import nn
 
 from raccoon_training.decoder import PaperDecoder
 from raccoon_training.export import graph_macs, write_graph
+from raccoon_training.noise import Noise
 from raccoon_training.paper import (
     CLASSIFIER_FIXED,
     JOINT,
@@ -66,6 +67,7 @@ def small_training(rate_weight: float = 0.3, stages=JOINT, recipe: Recipe | None
 
 
 LABELS = torch.arange(16) % 4
+NOISE = Noise(1, 0, range(16))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_entropy_model_in_training_and_evaluation(generator):
     bottleneck = EntropyBottleneck(3)
     bottleneck.quantiles.data[:, 1] = torch.tensor([0.0, 0.3, -2.6])
     latent = 4 * torch.randn(2, 3, 5, 6, generator=generator)
-    noisy, bits = bottleneck(latent, generator)
+    noisy, bits = bottleneck(latent, Noise(1, 0, range(2)))
     assert bits.shape == (2,) and (bits > 0).all()
     assert ((noisy - latent).abs() <= 0.5).all() and (noisy - latent).std() == pytest.approx(12**-0.5, rel=0.15)
     bottleneck.eval()
@@ -135,7 +137,7 @@ def test_entropy_model_stays_in_float32_under_autocast(generator):
     bottleneck = EntropyBottleneck(3)
     latent = torch.randn(2, 3, 4, 4, generator=generator)
     with torch.autocast("cpu", torch.bfloat16):
-        quantised, bits = bottleneck(latent.bfloat16(), generator)
+        quantised, bits = bottleneck(latent.bfloat16(), Noise(1, 0, range(2)))
         assert bottleneck.quantile_loss().dtype == torch.float32
     assert quantised.dtype == bits.dtype == torch.float32
 
@@ -162,14 +164,14 @@ def test_quantiles_are_optimised():
     torch.testing.assert_close(outside, torch.full((2,), TAIL_MASS, dtype=torch.float64), rtol=0.1, atol=0)
 
 
-def test_training_learns_and_moves_the_quantiles(pictures, generator):
+def test_training_learns_and_moves_the_quantiles(pictures):
     training = small_training(recipe=Recipe(epochs=60, batch=16, quantile_lr=0.05))
     model, losses = training.model, []
     for epoch in range(60):
         training.start_epoch(epoch)
-        terms, bpp = training.step(pictures, LABELS, generator)
+        terms, bpp, logits = training.step(pictures, LABELS, Noise(1, epoch, range(16)))
         losses.append(float(terms.total.mean()))
-        assert bpp.shape == (16,) and (terms.ce > 0).all() and (terms.kl >= 0).all()
+        assert bpp.shape == (16,) and logits.shape == (16, 4) and (terms.ce > 0).all() and (terms.kl >= 0).all()
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     start = EntropyBottleneck(5).quantiles
     assert (model.bottleneck.quantiles[:, 0] < start[:, 0]).all()  # +-10 is too narrow for a tail of 1e-9
@@ -185,31 +187,52 @@ def test_a_larger_lambda_spends_fewer_bits(pictures):
         torch.manual_seed(5)
         training = small_training(rate_weight, recipe=Recipe(lr=0.003, epochs=1, batch=16))
         for _ in range(40):
-            training.step(pictures, LABELS, torch.Generator().manual_seed(6))
+            training.step(pictures, LABELS, NOISE)
         training.model.eval()
         spent[rate_weight] = float(training.model(pictures).bits.detach().mean())
     assert spent[100.0] < 0.8 * spent[0.01]
 
 
-def test_classifier_fixed(pictures, generator):
+def test_classifier_fixed(pictures):
     """Neither weights nor BatchNorm's statistics of the classifier change; everything else learns."""
     training = small_training(stages=CLASSIFIER_FIXED)
     before = copy.deepcopy(training.model.state_dict())
-    training.step(pictures, LABELS, generator)
+    training.step(pictures, LABELS, NOISE)
     for name, value in training.model.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith("classifier."), name
     assert not training.model.classifier.training and training.model.encoder.training
 
 
-def test_joint(pictures, generator):
+def test_joint(pictures):
     training = small_training()
     before = copy.deepcopy(training.model.state_dict())
     unsplit = copy.deepcopy(training.unsplit.state_dict())
-    training.step(pictures, None, generator)  # label-free as well
+    training.step(pictures, None, NOISE)  # label-free as well
     after = training.model.state_dict()
     assert not any(torch.equal(value, before[name]) for name, value in after.items() if name.endswith("weight"))
     assert not torch.equal(after["classifier.layers.0.1.running_mean"], before["classifier.layers.0.1.running_mean"])
     assert all(torch.equal(value, unsplit[name]) for name, value in training.unsplit.state_dict().items())
+
+
+def test_from_scratch(pictures):
+    """Without an unsplit network nothing is compared: rate and labels alone."""
+    training = PaperTraining(small_model(), None, 0.3, JOINT, Recipe(epochs=4, batch=16))
+    terms, bpp, _ = training.step(pictures, LABELS, NOISE)
+    assert not any(term.any() for term in (terms.split, terms.taps, terms.kl))
+    torch.testing.assert_close(terms.total, 0.3 * bpp + 0.5 * terms.ce)
+    assert all(p.grad.isfinite().all() for p in training.model.parameters())
+
+
+def test_bfloat16_and_clipping(pictures):
+    """The step of a clipped gradient: at most lr x clip, over all weights."""
+    training = small_training(recipe=Recipe(lr=1.0, momentum=0.0, weight_decay=0.0, epochs=1, batch=16))
+    training.bf16, training.clip = True, 0.01
+    before = [p.detach().clone() for p in training.model.parameters()]
+    terms, bpp, _ = training.step(pictures, LABELS, NOISE)
+    assert terms.total.dtype == bpp.dtype == torch.float32
+    quantiles = training.model.bottleneck.quantiles
+    moved = [p - b for p, b in zip(training.model.parameters(), before, strict=True) if p is not quantiles]
+    assert torch.cat([m.flatten() for m in moved]).norm().item() == pytest.approx(0.01, rel=1e-3)
 
 
 def test_recipe():
@@ -235,8 +258,7 @@ def test_a_run_that_goes_on_takes_the_same_steps(pictures):
         losses = []
         for epoch in epochs:
             training.start_epoch(epoch)
-            generator = torch.Generator().manual_seed(epoch)
-            losses.append(float(training.step(pictures, LABELS, generator)[0].total.mean()))
+            losses.append(float(training.step(pictures, LABELS, Noise(1, epoch, range(16)))[0].total.mean()))
         return losses
 
     torch.manual_seed(7)
@@ -261,6 +283,6 @@ def test_what_cannot_be_trained(pictures):
     training = small_training()
     before = copy.deepcopy(training.model.state_dict())
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
-        training.step(pictures * math.inf)
+        training.step(pictures * math.inf, LABELS, NOISE)
     for name, value in training.model.state_dict().items():
         assert torch.equal(value, before[name]) or "running" in name or "batches" in name

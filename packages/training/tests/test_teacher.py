@@ -1,10 +1,8 @@
-import json
-
 import pytest
 import torch
 
 from raccoon_training.mobilenet import load_mobilenet
-from raccoon_training.teacher import Teacher, class_indexes, predict
+from raccoon_training.teacher import Teacher, predict
 
 
 @pytest.fixture
@@ -41,11 +39,3 @@ def test_bfloat16_is_near(network, pictures):
     teacher.forget(2)
     ours, exact = teacher(pictures[:2], torch.tensor([1, 0]), False).features[0], network.stem(pictures[:2])
     assert (ours - exact).square().mean() < 1e-3 * exact.var()
-
-
-def test_labels(tmp_path):
-    classes = tmp_path / "classes.json"
-    classes.write_text(json.dumps([{"wnid": wnid, "name": wnid} for wnid in ("n02", "n01")]))
-    assert class_indexes(classes, ["n01", "n02", "n01"]).tolist() == [1, 0, 1]
-    with pytest.raises(ValueError, match="has no n03"):
-        class_indexes(classes, ["n01", "n03"])

@@ -2,9 +2,11 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
+from raccoon_training import run as running
 from raccoon_training import train as training
 from raccoon_training.checkpoint import read_checkpoint
+from raccoon_training.group import Group
 from raccoon_training.model import SplitConfig, SplitModel
-from raccoon_training.train import augmentation, epoch_order, follow, sample_channels, sample_points
+from raccoon_training.provenance import command, machine
+from raccoon_training.train import augmentation, follow, sample_channels, sample_points
 
 STEPS = 6  # 6 photos in batches of 2: 3 steps on the split alone, 3 on the whole loss
 
@@ -74,7 +79,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_been(arguments, tmp_path, 
     whole = torch.load(training.train(arguments(tmp_path / "whole")), weights_only=True)
     assert whole["step"] == STEPS and whole["photos"] == 2 * STEPS
 
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1)  # after every step
+    monkeypatch.setattr(running, "SAVE_SECONDS", -1)  # after every step
     for after in (2, 3):  # 2 steps, then 3 more
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             interrupt(patch, after)
@@ -88,7 +93,7 @@ def test_kill_9_in_the_middle_of_an_epoch(options, arguments, tmp_path):
     whole = torch.load(training.train(arguments(tmp_path / "whole")), weights_only=True)
     run = tmp_path / "killed"
     script = (
-        "import sys, time; from raccoon_training import __main__, train; train.SAVE_SECONDS = -1; "
+        "import sys, time; from raccoon_training import __main__, run, train; run.SAVE_SECONDS = -1; "
         "follow = train.follow; train.follow = lambda *a: (time.sleep(0.3), follow(*a)); __main__.main()"
     )
     process = subprocess.Popen(
@@ -100,12 +105,12 @@ def test_kill_9_in_the_middle_of_an_epoch(options, arguments, tmp_path):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert 0 < read_checkpoint(run / "last.pt")["step"] < STEPS
+    assert 0 < read_checkpoint(run / "last.pt", SplitConfig)["step"] < STEPS
     assert_same(torch.load(training.train(arguments(run)), weights_only=True), whole)
 
 
 def test_log_and_labels(arguments, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOG_STEPS", 1)
+    monkeypatch.setattr(running, "LOG_STEPS", 1)
     classes = tmp_path / "classes.json"
     classes.write_text(json.dumps([{"wnid": wnid, "name": wnid} for wnid in ("n02", "n01")]))
     run = tmp_path / "labelled"
@@ -127,7 +132,7 @@ def test_labels_need_the_wnids(arguments, tmp_path):
 
 
 def test_images_grow(arguments, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LOG_STEPS", 1)
+    monkeypatch.setattr(running, "LOG_STEPS", 1)
     training.train(arguments(tmp_path / "run", "--gamma", 0.5, "--head-start", 2, "--epochs", 1))
     sizes = [int(row["size"]) for row in rows(tmp_path / "run" / "log.csv")]
     assert sizes == sorted(sizes) and sizes[0] == 128 and 128 < sizes[-1] < 224
@@ -138,10 +143,12 @@ def test_fewer_photos_than_a_batch(arguments, tmp_path):
         training.train(arguments(tmp_path / "run", "--batch", 7))
 
 
-def test_an_empty_folder(arguments, tmp_path):
+def test_a_folder_without_photos(arguments, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="no photos in"):
-        training.train(arguments(tmp_path / "run", "--data", tmp_path / "empty"))
+    for name, fault in (("empty", "no photos in"), ("missing", "there is no folder")):
+        with pytest.raises(FileNotFoundError, match=rf"{fault} .*{name}: --data is a folder with train-\*\.tar shards"):
+            training.train(arguments(tmp_path / "run", "--data", tmp_path / name))
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_rate_that_cannot_be(arguments, tmp_path):
@@ -169,30 +176,69 @@ def test_a_full_disk(arguments, tmp_path):
     assert torch.load(training.train(arguments(tmp_path / "run", "--epochs", 2)), weights_only=True)["step"] == 9
 
 
+@pytest.mark.parametrize(
+    ("limit", "fault"),
+    [
+        (100_000, "cannot write the checkpoint {run}/last.pt: File too large; the one before is intact"),
+        (1_000, "cannot write the logs in {run}: File too large"),
+    ],
+)
+def test_no_room_for_what_a_run_writes(limit, fault, options, arguments, tmp_path):
+    """A process whose files may have so many bytes: it ends with one line, and what was there can be resumed."""
+    run = tmp_path / "run"
+    checkpoint = training.train(arguments(run))
+    before = checkpoint.read_bytes()
+    script = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+        "from raccoon_training import __main__, run; run.LOG_STEPS = 1; __main__.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "train", *options(run, "--epochs", 2)], cwd=REPOSITORY / "packages/training",
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"raccoon_training train: {fault.format(run=run)}. Make room and resume" in done.stderr.splitlines()
+    assert checkpoint.read_bytes() == before
+    assert torch.load(training.train(arguments(run, "--epochs", 2)), weights_only=True)["step"] == 9
+
+
+def test_a_corrupt_photo_among_good_ones(arguments, photo_folder, tmp_path, capfd):
+    """Named, skipped, counted; the others train."""
+    shutil.copytree(photo_folder / "train", tmp_path / "train")
+    bad = tmp_path / "train" / "n02" / "9.jpg"
+    bad.write_bytes((photo_folder / "train" / "n01" / "0.jpg").read_bytes()[:300])
+    saved = torch.load(training.train(arguments(tmp_path / "run", "--data", tmp_path)), weights_only=True)
+    error = capfd.readouterr().err
+    assert f"skipped {bad}: " in error and "1 of 7 photos skipped" in error
+    assert saved["step"] == STEPS
+
+
+def test_a_shard_cut_short(arguments, photo_folder, tmp_path):
+    with tarfile.open(tmp_path / "train-00.tar", "w") as tar:
+        tar.add(photo_folder / "train", "train")
+    whole = (tmp_path / "train-00.tar").read_bytes()
+    (tmp_path / "train-00.tar").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"train-00\.tar is cut short after \d photos; fetch it again"):
+        training.train(arguments(tmp_path / "run", "--data", tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
 def test_command_line_errors_are_one_line(options, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "raccoon_training", "train", *options(tmp_path / "run", "--batch", 7)],
         cwd=REPOSITORY / "packages/training", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert (
-        done.stderr.splitlines()[-1] == "raccoon_training train: 6 photos are fewer than one batch of 7; lower --batch"
-    )
+    assert done.stderr.splitlines()[-1] == "raccoon_training train: 6 photos do not fill a batch of 7; lower --batch"
 
 
 def test_what_the_provenance_says(arguments, tmp_path):
-    command = training.command(arguments(tmp_path / "some" / "run", "--lr", 0.002))
-    assert command.startswith("train --data ") and str(tmp_path) not in command
+    line = command("train", arguments(tmp_path / "some" / "run", "--lr", 0.002))
+    assert line.startswith("train --data ") and str(tmp_path) not in line
     for part in ("--run run", "--stops 0 1", "--rate-targets 0.2 0.8", "--lr 0.002", "--head-start 1", "--no-bf16"):
-        assert part in command
-    assert training.machine(torch.device("cpu")).endswith("processor cores")
-
-
-def test_order_of_an_epoch():
-    orders = [epoch_order(50, seed, epoch) for seed in (1, 2) for epoch in (0, 1)]
-    assert all(order.sort().values.tolist() == list(range(50)) for order in orders)
-    assert len({tuple(order.tolist()) for order in orders}) == 4
-    assert torch.equal(epoch_order(50, 1, 1), orders[1])
+        assert part in line
+    assert machine(Group(torch.device("cpu"))).endswith("processor cores")
+    assert machine(Group(torch.device("cpu"), size=2)).startswith("2 processes on ")
 
 
 def test_augmentation_lasts_for_a_variant():
