@@ -20,8 +20,8 @@ describe.each([...packages])('$name', ({ name, json }) => {
   });
 
   test('brings the licence: npm packs it, from the folder of the package alone', () => {
-    const read = (path: string): string => readFileSync(join(root, path), 'utf8');
-    expect(read(`packages/${name}/LICENSE`)).toBe(read('LICENSE'));
+    const own = readFileSync(join(root, 'packages', name, 'LICENSE'), 'utf8');
+    expect(own).toBe(readFileSync(join(root, 'LICENSE'), 'utf8'));
   });
 
   test('depends on exact versions', () => {

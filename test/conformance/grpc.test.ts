@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { Client, credentials, Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { Client, credentials, Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type { ClientDuplexStream, ServiceError, StatusObject } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import type { AnyDefinition, MessageTypeDefinition } from '@grpc/proto-loader';
@@ -211,6 +211,76 @@ test('a client that ends while the cloud holds its last request is answered stil
   const answered = replies(stream, 3);
   for (const id of [1, 2]) (await service.call(id)).answer(good(id));
   expect(await answered).toMatchObject([{}, { response: { id: 1 } }, { response: { id: 2 } }]);
+});
+
+test('a single call that cannot be read is answered as a bad request', async () => {
+  const { server, service } = await serve();
+  const client = rawClient(server);
+  const raw = (path: string): Promise<ServiceError | null> =>
+    new Promise((resolve) => {
+      const bytes = Buffer.alloc(5, 0xff);
+      client.makeUnaryRequest(
+        path,
+        () => bytes,
+        () => ({}),
+        {},
+        (cause) => resolve(cause),
+      );
+    });
+  for (const method of ['InferOnce', 'GetBundle', 'FetchFile']) {
+    expect(await raw(`/raccoon.v1.Raccoon/${method}`)).toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      details: 'the cloud got a message that cannot be read',
+    });
+  }
+  expect(service.calls).toEqual([]);
+});
+
+test('a stream that never says Hello is ended', async () => {
+  const { server } = await serve({ messageTimeoutMs: 30 });
+  expect(await statusOf(rawStream(rawClient(server)))).toMatchObject({
+    code: status.DEADLINE_EXCEEDED,
+    details: 'no Hello within 30 ms',
+  });
+});
+
+test('the trace context of a call stands for requests without their own', async () => {
+  const { server, service } = await serve();
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const metadata = new Metadata();
+  metadata.set('traceparent', traceparent);
+  metadata.set('tracestate', 'vendor=1');
+  const { serialize } = messageType('InferRequest');
+  const { deserialize } = messageType('InferResponse');
+  const client = rawClient(server);
+  client.makeUnaryRequest(
+    '/raccoon.v1.Raccoon/InferOnce',
+    serialize,
+    deserialize,
+    { id: 3 },
+    metadata,
+    () => {},
+  );
+  const { context, answer } = await service.call(3);
+  expect(context.trace).toEqual({ traceparent, tracestate: 'vendor=1' });
+  answer(good(3));
+});
+
+test('what a client sent before it could hear the GoAway is served, what it sends in spite of it is not', async () => {
+  const { server, service } = await serve({ maxInFlight: 2 });
+  const stream = rawStream(rawClient(server));
+  stream.write(rawHello);
+  await replies(stream, 1);
+  const drained = server.drain(600_000);
+  expect(await replies(stream, 1)).toMatchObject([{ goAway: { reason: 'the cloud is shutting down' } }]);
+  for (const id of [1, 2, 3]) stream.write(rawRequest(id));
+  stream.end();
+  const answered = replies(stream, 3);
+  for (const id of [1, 2]) (await service.call(id)).answer(good(id));
+  const codes = (await answered).map((reply) => JSON.stringify(reply));
+  expect(codes.filter((reply) => reply.includes('"draining"'))).toHaveLength(1);
+  expect(service.calls).toHaveLength(2);
+  await drained;
 });
 
 test('without a stream, an error is a gRPC status with our code and the retry advice', async () => {

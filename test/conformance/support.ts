@@ -4,6 +4,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import { chooseProtocol, TransportError } from '@raccoon/transport';
 import type {
   BundleInfo,
+  Caller,
+  CancelSignal,
   Hello,
   InferContext,
   InferenceService,
@@ -31,9 +33,12 @@ export class ManualService implements InferenceService {
   readonly calls: Call[] = [];
   readonly file: Uint8Array = Uint8Array.from({ length: 200_000 }, (_, i) => (i * 7) % 251);
   filesOpen = 0;
+  /** Who asked, by method. */
+  readonly callers: Record<string, Caller> = {};
   #arrived: () => void = () => {};
 
-  hello(said: Hello): Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes'> {
+  hello(said: Hello, caller: Caller): Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes'> {
+    this.callers['hello'] = caller;
     const codecIds = said.codecIds.filter((id) => hello.codecIds.includes(id));
     if (codecIds.length === 0)
       throw new TransportError('unknown-codec', `no tables for ${said.codecIds.join(', ')}`);
@@ -47,12 +52,14 @@ export class ManualService implements InferenceService {
     });
   }
 
-  getBundle(name: string): BundleInfo {
+  getBundle(name: string, caller: Caller): BundleInfo | Promise<BundleInfo> {
+    this.callers['getBundle'] = caller;
     if (name !== '' && name !== 'test') throw new TransportError('not-found', `no bundle ${name}`);
     return { name: 'test', version: '1.2.3', manifest: new TextEncoder().encode('{"name": "test"}') };
   }
 
-  async *fetchFile(bundle: string, file: string, offset: number): AsyncGenerator<Uint8Array> {
+  async *fetchFile(bundle: string, file: string, offset: number, caller: Caller): AsyncGenerator<Uint8Array> {
+    this.callers['fetchFile'] = caller;
     if (file !== 'tables.bin') throw new TransportError('not-found', `no file ${file} in ${bundle}`);
     this.filesOpen++;
     try {
@@ -104,8 +111,9 @@ export async function settle(): Promise<void> {
   for (let turn = 0; turn < 200; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-export async function aborted(signal: AbortSignal): Promise<void> {
-  if (!signal.aborted) await once(signal, 'abort');
+export async function aborted(signal: CancelSignal): Promise<void> {
+  if (!signal.aborted)
+    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
 }
 
 /** A cloud, by whatever carrier. */

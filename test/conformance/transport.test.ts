@@ -83,6 +83,44 @@ describe.each(carriers)('transport over $name', ({ start }) => {
     expect(await read(stream)).toEqual(response);
   });
 
+  test('priority and trace context arrive with their request', async () => {
+    const { service, stream } = await open();
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    await stream.send({ id: 1, payload: payload(1), priority: 1, traceparent });
+    const { request, context } = await service.call(1);
+    expect(request.priority).toBe(1);
+    expect(context.trace).toEqual({ traceparent });
+    await stream.send({ id: 2, payload: payload(1), traceparent: 'nonsense' });
+    expect((await service.call(2)).context.trace).toBeUndefined();
+  });
+
+  test('the service learns who asks', async () => {
+    const { service, transport, stream } = await open();
+    await stream.send({ id: 1, payload: payload(1) });
+    const once = transport.inferOnce({ id: 2, payload: payload(1) });
+    await transport.getBundle();
+    for await (const chunk of transport.fetchFile('test', 'tables.bin')) expect(chunk).toBeDefined();
+    const { caller } = (await service.call(1)).context;
+    expect(caller.name).toMatch(/^(memory|127\.0\.0\.1)$/);
+    expect((await service.call(2)).context.caller).toEqual(caller);
+    expect(service.callers).toEqual({ hello: caller, getBundle: caller, fetchFile: caller });
+    (await service.call(2)).answer(good(2));
+    await once;
+  });
+
+  test('a request that the service does not answer is answered for, and its slot is free', async () => {
+    const { service, stream } = await open({ maxInFlight: 1, messageTimeoutMs: 30 });
+    for (const id of [1, 2]) {
+      await stream.send({ id, payload: payload(id) });
+      const { context, answer } = await service.call(id);
+      expect(await read(stream)).toMatchObject({ id, error: { code: 'deadline' } });
+      await aborted(context.signal);
+      answer(good(id)); // too late: nobody hears it
+    }
+    stream.end();
+    expect(await readAll(stream)).toEqual([]);
+  });
+
   test('an empty payload is a payload', async () => {
     const { service, stream } = await open();
     await stream.send({ id: 1, payload: payload() });

@@ -8,6 +8,7 @@ import { TransportError, type Limits } from '@raccoon/transport';
 import { serveMemory, type MemoryServer } from '@raccoon/transport/memory';
 import { startWireMeter } from '@raccoon/rac';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { Authority } from '../conformance/certificates.ts';
 import { built, sample, samples, shippedBundle } from '../helpers/paths.ts';
 
 let bundle: Bundle;
@@ -233,6 +234,32 @@ test('a cloud that leaves in good order and comes back is found again', async ()
   // gRPC waits a moment before it tries an address again that refused it
   const answer = await vi.waitFor(() => here.classify(sample('hen.jpg')), { timeout: 30_000, interval: 200 });
   expect(code(answer)).toBe('ok');
+});
+
+test('over TLS, in the background, traced, with the arithmetic that was asked for', async () => {
+  const authority = new Authority();
+  cleanups.push(() => authority.remove());
+  const tls = authority.issue('cloud', { names: ['localhost'] });
+  const cloud = await startCloud({ bundle, workers: 1, listen: '127.0.0.1:0', tls });
+  cleanups.push(() => cloud.close(0));
+  const target = `localhost:${cloud.port}`;
+  const spans: string[] = [];
+  const here = await client(target, {
+    tls: { ca: authority.ca },
+    precision: 'float32',
+    background: true,
+    traceparent: () => {
+      spans.push('asked');
+      return '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    },
+  });
+  expect(code(await here.classify(sample('hen.jpg')))).toBe('ok');
+  expect(spans).toEqual(['asked']);
+  await expect(client(target)).rejects.toMatchObject({
+    code: 'unauthenticated',
+    message: expect.stringMatching(/takes TLS only/),
+  });
+  await expect(client('cloud.example:1', { token: 'secret' })).rejects.toMatchObject({ code: 'bad-request' });
 });
 
 describe('connecting', () => {

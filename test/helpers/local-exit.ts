@@ -3,6 +3,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseManifest, type Manifest } from '@raccoon/bundle';
 import { shippedBundle, temporaryFolder } from './paths.ts';
+import { field, varint } from './protobuf.mjs';
 
 /** The output that `bundleWithExit` adds. */
 export const EXIT_OUTPUT = 'test_exit';
@@ -39,21 +40,4 @@ function exitGraph(logits: Float32Array): Buffer {
   const type = field(1, varint(1, 1));
   const output = Buffer.concat([field(1, EXIT_OUTPUT), field(2, type)]);
   return field(7, Buffer.concat([field(1, node), field(5, initializer), field(12, output)]));
-}
-
-/** A protobuf field with bytes or text. */
-function field(number: number, content: Buffer | string): Buffer {
-  const bytes = Buffer.from(content as string);
-  return Buffer.concat([leb128((number << 3) | 2), leb128(bytes.length), bytes]);
-}
-
-/** A protobuf field with an integer. */
-function varint(number: number, value: number): Buffer {
-  return Buffer.concat([leb128(number << 3), leb128(value)]);
-}
-
-function leb128(value: number): Buffer {
-  const bytes = [];
-  for (; value > 0x7f; value >>>= 7) bytes.push((value & 0x7f) | 0x80);
-  return Buffer.from([...bytes, value]);
 }

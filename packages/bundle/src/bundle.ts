@@ -1,11 +1,14 @@
 import { loadCodec, type Codec } from '@raccoon/codec';
 import { BundleError } from './errors.ts';
 import { parseManifest, type Manifest } from './manifest.ts';
+import { SIGNATURE_FILE, type PublicKey } from './signature.ts';
 import type { FileSource } from './source.ts';
 
 /** A model as one verified unit. Nothing of it is used before its hash was checked. */
 export interface Bundle {
   readonly manifest: Manifest;
+  /** `manifest.json`, byte for byte: what a signature is over. */
+  readonly manifestBytes: Uint8Array<ArrayBuffer>;
   readonly origin: string;
   /** The codec that this bundle's encoders write with. */
   readonly codec: Codec;
@@ -15,13 +18,20 @@ export interface Bundle {
   read(file: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
+export interface LoadOptions {
+  /** Only a bundle that one of these has signed is loaded; absent: any is. */
+  trust?: readonly PublicKey[] | undefined;
+}
+
 /**
  * Loads manifest and coding tables; the networks are read (and checked) when asked for.
  * @throws BundleError
  */
-export async function loadBundle(source: FileSource): Promise<Bundle> {
+export async function loadBundle(source: FileSource, { trust }: LoadOptions = {}): Promise<Bundle> {
   const { origin } = source;
-  const manifest = parseManifest(new TextDecoder().decode(await source.read('manifest.json')), origin);
+  const manifestBytes = await source.read('manifest.json');
+  if (trust) await checkSignature(source, manifestBytes, trust); // before a byte of it is believed
+  const manifest = parseManifest(new TextDecoder().decode(manifestBytes), origin);
   const read = (file: string): Promise<Uint8Array<ArrayBuffer>> => readVerified(source, manifest, file);
 
   const codecs = new Map<string, Codec>();
@@ -29,7 +39,7 @@ export async function loadBundle(source: FileSource): Promise<Bundle> {
     codecs.set(id, await readCodec(manifest, id, file, await read(file), origin));
   }
   const codec = codecs.get(manifest.codecs[0]!.id)!;
-  return { manifest, origin, codec, codecs, read };
+  return { manifest, manifestBytes, origin, codec, codecs, read };
 }
 
 /**
@@ -38,6 +48,33 @@ export async function loadBundle(source: FileSource): Promise<Bundle> {
  */
 export async function verifyBundle(bundle: Bundle): Promise<void> {
   for (const file of Object.keys(bundle.manifest.files)) await bundle.read(file);
+}
+
+/**
+ * Checks that one of `trust` has signed the manifest.
+ * @throws BundleError `unsigned`, `signature`
+ */
+export async function checkSignature(
+  source: FileSource,
+  manifestBytes: Uint8Array<ArrayBuffer>,
+  trust: readonly PublicKey[],
+): Promise<void> {
+  let signature;
+  try {
+    signature = await source.read(SIGNATURE_FILE);
+  } catch (cause) {
+    throw new BundleError(
+      'unsigned',
+      `${source.origin} has no ${SIGNATURE_FILE}: \`raccoon bundle sign\` makes one`,
+      { cause },
+    );
+  }
+  for (const key of trust) if (await key.verify(manifestBytes, signature)) return;
+  throw new BundleError(
+    'signature',
+    `${source.origin}: ${SIGNATURE_FILE} is not by a trusted key (${trust.map(({ id }) => id).join(', ')}): ` +
+      'the manifest was changed, or somebody else signed it',
+  );
 }
 
 /** Bytes of the whole bundle but its manifest. */

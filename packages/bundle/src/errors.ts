@@ -9,6 +9,9 @@ export type BundleErrorCode =
   | 'file-hash'
   | 'tables'
   | 'codec-id'
+  | 'key' // not an ed25519 key
+  | 'unsigned'
+  | 'signature' // of nobody who is trusted, or over another manifest
   | 'unknown-point'
   | 'no-stem';
 

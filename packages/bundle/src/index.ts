@@ -13,5 +13,13 @@ export {
   type OperatingPoint,
   type Precision,
 } from './manifest.ts';
+export { SIGNATURE_FILE, generateKeys, readPublicKey, signManifest, type PublicKey } from './signature.ts';
 export type { FileSource } from './source.ts';
-export { bundleBytes, loadBundle, verifyBundle, type Bundle } from './bundle.ts';
+export {
+  bundleBytes,
+  checkSignature,
+  loadBundle,
+  verifyBundle,
+  type Bundle,
+  type LoadOptions,
+} from './bundle.ts';

@@ -9,7 +9,8 @@ import { edgeCommand } from './commands/edge.ts';
 import { encodeCommand } from './commands/encode.ts';
 import { evalCommand } from './commands/eval.ts';
 import { inspectCommand } from './commands/inspect.ts';
-import { exportCommand, trainCommand } from './commands/train.ts';
+import { tokenCommand } from './commands/token.ts';
+import { exportCommand, trainCommand, trainPaperCommand } from './commands/train.ts';
 import { report } from './failure.ts';
 
 const program: Command = new Command('raccoon')
@@ -27,9 +28,9 @@ const program: Command = new Command('raccoon')
     'after',
     `
 Examples:
-  raccoon demo                                   everything on this machine, with sample photos
-  raccoon cloud --listen 0.0.0.0:50051           on the big machine
-  raccoon edge photos/ --cloud big-machine:50051 on the small one`,
+  raccoon demo                                     everything on this machine, with sample photos
+  raccoon cloud --listen 0.0.0.0:50051 --insecure  on the big machine, in a network that you trust
+  raccoon edge photos/ --cloud big-machine:50051   on the small one`,
   );
 for (const command of [
   demoCommand,
@@ -41,7 +42,9 @@ for (const command of [
   evalCommand,
   compareCommand,
   bundleCommand,
+  tokenCommand,
   trainCommand,
+  trainPaperCommand,
   exportCommand,
 ]) {
   program.addCommand(withSettings(command()));

@@ -8,8 +8,10 @@ test("what is left out of an operating point is the default point's", async () =
   const bundle = await openBundle('imagenet1k-mobilenet');
   const { points, defaultPoint } = bundle.manifest;
   const fallback = points[defaultPoint]!;
-  expect(choosePoint(bundle, undefined, undefined)).toBe(defaultPoint);
-  for (const [p, { n, q }] of points.entries()) {
+  expect(choosePoint(bundle)).toBe(defaultPoint);
+  for (const [p, { n, q, precision }] of points.entries()) {
+    expect(choosePoint(bundle, n, q, precision)).toBe(p);
+    if (precision !== fallback.precision) continue;
     expect(choosePoint(bundle, n, q)).toBe(p);
     if (q === fallback.q) expect(choosePoint(bundle, n, undefined)).toBe(p);
     if (n === fallback.n) expect(choosePoint(bundle, undefined, q)).toBe(p);

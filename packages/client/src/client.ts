@@ -1,25 +1,35 @@
-import { findPoint, type Bundle } from '@raccoon/bundle';
+import { findPoint, type Bundle, type Precision } from '@raccoon/bundle';
 import type { Edge, EncodedImage, ImageInput } from '@raccoon/edge';
 import { openEdge } from '@raccoon/edge/node';
 import { PROTOCOL_VERSION, TransportError, type Transport } from '@raccoon/transport';
-import { connectGrpc } from '@raccoon/transport/node';
+import { connectGrpc, type ClientTls } from '@raccoon/transport/node';
 import { RequestError, type Classification, type Failure, type Outcome } from './classification.ts';
 import { Link } from './link.ts';
 
 export interface ConnectOptions {
   /** `host:port` of a cloud, or a transport to it. */
   cloud: string | Transport;
+  /** Paths of PEM files, or `true` for the authorities that Node knows; default: without TLS. */
+  tls?: ClientTls | true;
+  /** For a cloud that asks who is calling; it goes over TLS, or to this machine, only. */
+  token?: string | (() => string);
   /** A loaded bundle, or its name or path; the same as the cloud's. */
   bundle: Bundle | string;
   /** Residual blocks n of the encoder; default: as the bundle says. */
   blocks?: number;
   /** Rate level q, 0 = fewest bits; default: as the bundle says. */
   rate?: number;
+  /** Arithmetic of the encoder; default: as the bundle says. */
+  precision?: Precision;
   /** Classes to return per image; default 5. */
   topK?: number;
   wantLogits?: boolean;
   /** Time for one image in the cloud, ms; default: no limit. */
   timeoutMs?: number;
+  /** Background images are served from what is left, and refused first; default: no. */
+  background?: boolean;
+  /** The W3C traceparent of the span that an image belongs to, asked for each image that is sent. */
+  traceparent?: () => string | undefined;
   /** Images sent and not yet answered, at most; default 8. */
   maxInFlight?: number;
   /** Threads of the encoder. */
@@ -48,17 +58,17 @@ export interface Client {
 
 /**
  * Loads the edge half of a bundle and connects to a cloud.
- * @throws BundleError, TransportError (nobody there, another bundle, another protocol)
+ * @throws BundleError, TransportError (nobody there, another bundle, another protocol, no trust between the two)
  */
 export async function connect(options: ConnectOptions): Promise<Client> {
-  const { topK = 5, wantLogits = false, timeoutMs = 0, maxInFlight = 8, cloud } = options;
+  const { topK = 5, wantLogits = false, timeoutMs = 0, maxInFlight = 8, cloud, tls, token } = options;
   const edge = await openEdge(options.bundle, {
     ...(options.threads !== undefined && { threads: options.threads }),
     ...(options.maxMegapixels !== undefined && { maxMegapixels: options.maxMegapixels }),
   });
   const { bundle } = edge;
-  const point = choosePoint(bundle, options.blocks, options.rate);
-  const transport = typeof cloud === 'string' ? connectGrpc(cloud) : cloud;
+  const point = choosePoint(bundle, options.blocks, options.rate, options.precision);
+  const transport = await reach();
   const link = new Link(transport, {
     protocolMin: PROTOCOL_VERSION,
     protocolMax: PROTOCOL_VERSION,
@@ -72,9 +82,27 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     throw error;
   }
 
+  async function reach(): Promise<Transport> {
+    if (typeof cloud !== 'string') return cloud;
+    try {
+      return connectGrpc(cloud, { ...(tls && { tls }), ...(token !== undefined && { token }) });
+    } catch (error) {
+      await edge.close();
+      throw error;
+    }
+  }
+
   async function send(image: ImageInput, encoded: EncodedImage, index = 0): Promise<Classification> {
     const start = performance.now();
-    const response = await link.request({ payload: encoded.slices[0]!, topK, wantLogits, timeoutMs });
+    const traceparent = options.traceparent?.();
+    const response = await link.request({
+      payload: encoded.slices[0]!,
+      topK,
+      wantLogits,
+      timeoutMs,
+      ...(options.background && { priority: 1 }),
+      ...(traceparent && { traceparent }),
+    });
     const roundTripMs = performance.now() - start;
     if (response.error) {
       const { code, message, retryAfterMs } = response.error;
@@ -166,11 +194,11 @@ export async function connect(options: ConnectOptions): Promise<Client> {
 }
 
 /**
- * The operating point for n blocks and rate level q, each the default point's when left out.
+ * The operating point for n blocks, rate level q and the encoder's arithmetic, each the default point's when left out.
  * @throws BundleError `unknown-point`
  */
-export function choosePoint(bundle: Bundle, blocks: number | undefined, rate: number | undefined): number {
+export function choosePoint(bundle: Bundle, blocks?: number, rate?: number, precision?: Precision): number {
   const { manifest } = bundle;
   const fallback = manifest.points[manifest.defaultPoint]!;
-  return findPoint(manifest, blocks ?? fallback.n, rate ?? fallback.q);
+  return findPoint(manifest, blocks ?? fallback.n, rate ?? fallback.q, precision ?? fallback.precision);
 }

@@ -7,33 +7,80 @@ import {
   type Transport,
 } from '@raccoon/transport';
 
+type Request = Omit<InferRequest, 'id'>;
+
 interface Waiting {
   resolve(response: InferResponse): void;
   reject(error: TransportError): void;
 }
 
-/** One stream to the cloud: gives requests their ids and answers their callers. Opened again after it broke. */
+/** The way to the cloud: one stream, opened again when it broke or the cloud sent it away. */
 export class Link {
   readonly #transport: Transport;
   readonly #hello: Hello;
-  readonly #waiting = new Map<number, Waiting>();
-  #stream: Promise<InferStream> | undefined;
-  #lastId = 0;
+  #line: Promise<Line> | undefined;
 
   constructor(transport: Transport, hello: Hello) {
     this.#transport = transport;
     this.#hello = hello;
   }
 
-  /** Opens the stream, or returns the one that is open. @throws TransportError */
-  open(): Promise<InferStream> {
-    this.#stream ??= this.#open();
-    return this.#stream;
+  /** Opens the stream, unless one is open. @throws TransportError */
+  async open(): Promise<void> {
+    await this.#open();
   }
 
   /** Sends one request; resolves with its answer. @throws TransportError when the link breaks first */
-  async request(request: Omit<InferRequest, 'id'>): Promise<InferResponse> {
-    const stream = await this.open();
+  async request(request: Request): Promise<InferResponse> {
+    // A cloud that leaves, or a connection that grew old, has not begun with it: once more, on a stream of its own.
+    try {
+      const response = await this.#ask(request);
+      if (response.error?.code !== 'draining') return response;
+    } catch (error) {
+      if (!isDraining(error)) throw error;
+    }
+    return this.#ask(request);
+  }
+
+  async close(): Promise<void> {
+    const line = await this.#line?.catch(() => undefined);
+    line?.end();
+    await this.#transport.close();
+  }
+
+  async #ask(request: Request): Promise<InferResponse> {
+    const line = await this.#open();
+    return line.ask(request);
+  }
+
+  #open(): Promise<Line> {
+    if (!this.#line) {
+      const forget = (): void => {
+        if (this.#line === line) this.#line = undefined;
+      };
+      const line = this.#transport.openStream(this.#hello).then((stream) => new Line(stream, forget));
+      line.catch(forget);
+      this.#line = line;
+    }
+    return this.#line;
+  }
+}
+
+/** One stream: gives requests their ids and answers their callers. */
+class Line {
+  readonly #stream: InferStream;
+  readonly #leave: () => void;
+  readonly #waiting = new Map<number, Waiting>();
+  #lastId = 0;
+
+  /** `leave` is called when the stream takes no more requests; those under way are answered still. */
+  constructor(stream: InferStream, leave: () => void) {
+    this.#stream = stream;
+    this.#leave = leave;
+    void this.#read();
+  }
+
+  async ask(request: Request): Promise<InferResponse> {
     this.#lastId = (this.#lastId % 0xffff_ffff) + 1;
     const id = this.#lastId;
     const answer = new Promise<InferResponse>((resolve, reject) => {
@@ -42,43 +89,36 @@ export class Link {
     // a link that breaks while send() waits rejects `answer`, too: that one is awaited last
     answer.catch(() => undefined);
     try {
-      await stream.send({ ...request, id });
+      await this.#stream.send({ ...request, id });
     } catch (error) {
       this.#waiting.delete(id);
+      if (isDraining(error)) this.#leave();
       throw TransportError.from(error);
     }
     return answer;
   }
 
-  async close(): Promise<void> {
-    const stream = await this.#stream?.catch(() => undefined);
-    stream?.end();
-    await this.#transport.close();
+  end(): void {
+    this.#stream.end();
   }
 
-  async #open(): Promise<InferStream> {
-    try {
-      const stream = await this.#transport.openStream(this.#hello);
-      void this.#read(stream);
-      return stream;
-    } catch (error) {
-      this.#stream = undefined;
-      throw error;
-    }
-  }
-
-  async #read(stream: InferStream): Promise<void> {
+  async #read(): Promise<void> {
     let reason = new TransportError('unavailable', 'the cloud ended the stream');
     try {
-      for await (const response of stream.responses) {
+      for await (const response of this.#stream.responses) {
+        if (response.error?.code === 'draining') this.#leave();
         this.#waiting.get(response.id)?.resolve(response);
         this.#waiting.delete(response.id);
       }
     } catch (error) {
       reason = TransportError.from(error);
     }
-    this.#stream = undefined;
+    this.#leave();
     for (const waiting of this.#waiting.values()) waiting.reject(reason);
     this.#waiting.clear();
   }
+}
+
+function isDraining(error: unknown): boolean {
+  return error instanceof TransportError && error.code === 'draining';
 }

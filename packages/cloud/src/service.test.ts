@@ -1,226 +1,181 @@
 import type { Bundle } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
 import { encodeBitstream, type Codec } from '@raccoon/codec';
-import { TransportError, type InferRequest, type InferResponse } from '@raccoon/transport';
+import type { Caller, InferRequest, InferResponse } from '@raccoon/transport';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { BatchLimits } from './queue.ts';
+import type { AdmissionLimits } from './admission.ts';
+import type { Model, Models } from './model.ts';
+import type { RequestEnd, RequestFacts } from './observer.ts';
+import type { Job, Outcome } from './pipeline.ts';
 import { CloudService } from './service.ts';
-import type { BatchItem, Outcome } from './worker-messages.ts';
-import type { BatchOutcome } from './worker-pool.ts';
 
 let bundle: Bundle;
+/** Another bundle, with a codec of its own. */
+let other: Bundle;
+const OTHER_CODEC = '0123456789ab';
 beforeAll(async () => {
   bundle = await openBundle('imagenet1k-mobilenet');
+  const codec = { ...bundle.codec, id: OTHER_CODEC };
+  const manifest = { ...bundle.manifest, name: 'other', version: '7.0.0' };
+  other = { ...bundle, manifest, codec, codecs: new Map([[OTHER_CODEC, codec]]) };
 });
 
-/** One worker whose batches end when the test says so. */
-class ManualRunner {
-  readonly batches: BatchItem[][] = [];
-  #running: { resolve(outcome: BatchOutcome): void; reject(error: Error): void } | undefined;
-  freed: () => void = () => undefined;
+const caller: Caller = { name: 'somebody' };
+const only = (bundleName: string): Caller => ({ name: 'x', bundles: [bundleName] });
+const ANSWER: Outcome = {
+  result: { top: [{ index: 1, probability: 0.75, logit: 2 }], margin: 0.5 },
+  queueMs: 1,
+  decodeMs: 2,
+  inferMs: 3,
+};
 
-  get hasFree(): boolean {
-    return !this.#running;
-  }
-
-  run(items: BatchItem[]): Promise<BatchOutcome> {
-    this.batches.push(items);
-    return new Promise((resolve, reject) => {
-      this.#running = { resolve, reject };
-    });
-  }
-
-  /** Ends the running batch. */
-  finish(outcomeOf: (item: BatchItem) => Outcome = classified): void {
-    const running = this.#running!;
-    this.#running = undefined;
-    running.resolve({ outcomes: this.batches.at(-1)!.map(outcomeOf), decodeMs: 1, inferMs: 2 });
-    this.freed();
-  }
-
-  fail(error: Error): void {
-    const running = this.#running!;
-    this.#running = undefined;
-    running.reject(error);
-    this.freed();
-  }
-}
-
-/** A result that tells which payload it is for. */
-function classified(item: BatchItem): Outcome {
-  return { result: { top: [{ index: checksum(item.payload), probability: 1, logit: 1 }], margin: 1 } };
-}
-
-function checksum(bytes: Uint8Array): number {
-  return bytes.reduce((sum, byte) => (31 * sum + byte) >>> 0, 7);
-}
-
-function setUp(limits: Partial<BatchLimits> = {}) {
-  const runner = new ManualRunner();
-  const service = new CloudService(bundle, runner, {
-    maxBatch: 4,
-    maxBatchDelayMs: 0,
-    maxQueue: 3,
-    ...limits,
-  });
-  runner.freed = () => service.workerFreed();
-  const controllers = new Map<number, AbortController>();
-  const infer = (id: number, request: Partial<InferRequest> = {}): Promise<InferResponse> => {
-    const controller = new AbortController();
-    controllers.set(id, controller);
-    return service.infer(
-      { id, payload: payload(id), ...request },
-      { signal: controller.signal, peer: 'test' },
-    );
+/** The service, in front of a pipeline that only remembers its jobs. */
+function setUp(limits: Partial<AdmissionLimits> = {}, outcome: Outcome = ANSWER) {
+  const jobs: Job[] = [];
+  const ends: (RequestFacts & RequestEnd)[] = [];
+  let arrived = 0;
+  const all: Model[] = [bundle, other].map((served) => ({
+    key: `${served.manifest.name}@${served.manifest.version}`,
+    bundle: served,
+  }));
+  const models: Models = {
+    withCodec: (id) => all.find(({ bundle: { codecs } }) => codecs.has(id)),
+    named: (name) => all.find(({ bundle: { manifest } }) => name === '' || name === manifest.name),
+    all,
   };
-  const cancel = (id: number): void => controllers.get(id)!.abort();
-  return { runner, service, infer, cancel };
+  const service = new CloudService({
+    models,
+    pipeline: {
+      infer: async (job) => {
+        jobs.push(job);
+        return outcome;
+      },
+    },
+    observer: {
+      arrived: () => void arrived++,
+      ended: (request, end) => void ends.push({ ...request, ...end }),
+      batch: () => undefined,
+      worker: () => undefined,
+    },
+    limits: { imagesPerSecond: Infinity, ...limits },
+  });
+  const infer = (id: number, request: Partial<InferRequest> = {}, who = caller): Promise<InferResponse> =>
+    service.infer(
+      { id, payload: payload(id), ...request },
+      { signal: new AbortController().signal, peer: 'test', caller: who },
+    );
+  return { service, jobs, ends, arrived: () => arrived, infer };
 }
 
-/** A good bitstream, different for every `value`; with another codec or shape where a test says so. */
-function payload(value: number, changes: Partial<Codec & { h: number; w: number }> = {}): Uint8Array {
+/** A good bitstream, different for every `value`; with another codec, shape or slices where a test says so. */
+function payload(
+  value: number,
+  changes: Partial<Codec & { h: number; w: number; channelEnds: number[] }> = {},
+): Uint8Array {
   const codec = { ...bundle.codec, ...changes };
   const { height, width } = bundle.manifest.latent;
-  const { h = height, w = width } = changes;
+  const { h = height, w = width, channelEnds } = changes;
   const symbols = new Int16Array(codec.tables.channels * h * w);
   symbols[0] = value;
-  return encodeBitstream(symbols, { h, w }, 0, codec)[0]!;
+  return encodeBitstream(symbols, { h, w }, 0, codec, channelEnds ? { channelEnds } : {})[0]!;
 }
 
 const failure = (id: number, code: string, message = ''): object => ({
   id,
   error: { code, message: expect.stringContaining(message) },
-  bundleVersion: bundle.manifest.version,
 });
 
-test('answers are matched to their requests, across batches, with what they cost', async () => {
-  const { runner, infer } = setUp();
-  const answers = [1, 2, 3, 4].map((id) => infer(id));
-  expect(runner.batches).toHaveLength(1);
-  runner.finish();
-  expect(runner.batches.map((batch) => batch.length)).toEqual([1, 3]);
-  runner.finish();
-  for (const [i, response] of (await Promise.all(answers)).entries()) {
-    expect(response).toMatchObject({
-      id: i + 1,
-      decodeMs: 1,
-      inferMs: 2,
-      bundleVersion: bundle.manifest.version,
-    });
-    expect(response.result!.top[0]!.index).toBe(checksum(payload(i + 1)));
-    expect(response.queueMs).toBeGreaterThanOrEqual(0);
-  }
+test('a request becomes a job, and its outcome the answer', async () => {
+  const { infer, jobs } = setUp();
+  expect(await infer(1)).toEqual({ id: 1, ...ANSWER, bundleVersion: bundle.manifest.version });
+  expect(jobs).toMatchObject([
+    {
+      slices: [payload(1)],
+      topK: 5,
+      wantLogits: false,
+      caller: 'somebody',
+      priority: 0,
+      timeoutMs: 0,
+    },
+  ]);
+  expect(jobs[0]!.model.bundle).toBe(bundle);
+  await infer(2, { topK: 3, wantLogits: true, timeoutMs: 7, priority: 1 });
+  expect(jobs[1]).toMatchObject({ topK: 3, wantLogits: true, timeoutMs: 7, priority: 1 });
+  await infer(3, { priority: 9 });
+  expect(jobs[2]).toMatchObject({ priority: 1 });
 });
 
-test('what a request asks for reaches the worker', async () => {
-  const { runner, infer } = setUp();
-  void infer(1);
-  expect(runner.batches[0]).toMatchObject([{ topK: 5, wantLogits: false }]);
-  runner.finish();
-  void infer(2, { topK: 3, wantLogits: true });
-  expect(runner.batches[1]).toMatchObject([{ topK: 3, wantLogits: true }]);
+test('the codec in the payload says which bundle answers, and the answer says its version', async () => {
+  const { infer, jobs } = setUp();
+  const answer = await infer(1, { payload: payload(1, { id: OTHER_CODEC }) });
+  expect(answer.bundleVersion).toBe('7.0.0');
+  expect(jobs[0]!.model.bundle).toBe(other);
 });
 
-test('a deadline passes while the batch runs: the client hears it then; the rest of the batch is answered', async () => {
-  const { runner, infer } = setUp();
-  const first = infer(1);
-  runner.finish();
-  await first;
-  const late = infer(2, { timeoutMs: 1 });
-  expect(runner.batches).toHaveLength(2);
-  const waiting = infer(3, { timeoutMs: 1 });
-  const patient = infer(4);
-  expect(await late).toMatchObject(failure(2, 'deadline', '1 ms'));
-  expect(await waiting).toMatchObject(failure(3, 'deadline'));
-  runner.finish(); // the late answer is dropped
-  expect(runner.batches[2]).toHaveLength(1); // nobody computes what nobody waits for
-  runner.finish();
-  expect((await patient).result).toBeDefined();
+test('a refusal of the pipeline is an error, with its advice and its version', async () => {
+  const refusal = { code: 'overloaded', message: 'full', reason: 'queue-full', retryAfterMs: 12 } as const;
+  const { infer } = setUp({}, { refusal, queueMs: 0, decodeMs: 0, inferMs: 0 });
+  expect(await infer(1)).toMatchObject({
+    id: 1,
+    error: { code: 'overloaded', message: 'full', retryAfterMs: 12 },
+    bundleVersion: bundle.manifest.version,
+  });
 });
 
-test('a deadline beyond what timers take is no deadline', async () => {
-  const { runner, infer } = setUp();
-  const answer = infer(1, { timeoutMs: 0xffff_ffff });
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  runner.finish();
-  expect((await answer).result).toBeDefined();
+test('a caller has its bundles and its rate', async () => {
+  const { infer, jobs } = setUp({ imagesPerSecond: 1000 });
+  const limited: Caller = { name: 'limited', bundles: ['other'], imagesPerSecond: 0.001 };
+  expect(await infer(1, {}, limited)).toMatchObject(failure(1, 'forbidden', 'limited may not use'));
+  const theirs = { payload: payload(2, { id: OTHER_CODEC }) };
+  expect((await infer(2, theirs, limited)).error).toBeUndefined();
+  const refused = await infer(3, theirs, limited);
+  expect(refused).toMatchObject(failure(3, 'rate-limited', 'limited'));
+  expect(refused.error!.retryAfterMs).toBeGreaterThan(900_000);
+  expect((await infer(4)).error).toBeUndefined();
+  expect(jobs).toHaveLength(2);
 });
 
-test('a cancelled request is answered at once and not computed; one in a running batch is answered, too', async () => {
-  const { runner, infer, cancel } = setUp();
-  const running = infer(1);
-  const waiting = infer(2);
-  const other = infer(3);
-  cancel(2);
-  cancel(1);
-  expect(await waiting).toMatchObject(failure(2, 'cancelled'));
-  expect(await running).toMatchObject(failure(1, 'cancelled'));
-  runner.finish();
-  expect(runner.batches[1]!.map((item) => checksum(item.payload))).toEqual([checksum(payload(3))]);
-  runner.finish();
-  expect((await other).result).toBeDefined();
-});
-
-test('a request whose client is gone already is not queued', async () => {
-  const { runner, service } = setUp();
-  const response = await service.infer(
-    { id: 1, payload: payload(1) },
-    { signal: AbortSignal.abort(), peer: 'test' },
-  );
-  expect(response).toMatchObject(failure(1, 'cancelled'));
-  expect(runner.batches).toHaveLength(0);
-});
-
-test('a full queue refuses; a request that was cancelled makes room', async () => {
-  const { runner, infer, cancel } = setUp({ maxQueue: 2 });
-  const taken = [1, 2, 3].map((id) => infer(id)); // one runs, two wait
-  expect(await infer(4)).toMatchObject(failure(4, 'overloaded'));
-  cancel(2);
-  const fifth = infer(5);
-  runner.finish();
-  runner.finish();
-  expect((await fifth).result).toBeDefined();
-  expect((await Promise.all(taken)).map((response) => response.error?.code)).toEqual([
-    undefined,
-    'cancelled',
-    undefined,
+test('whoever watches hears of every request once, and never of its content', async () => {
+  const { infer, ends, arrived } = setUp();
+  await infer(1);
+  await infer(2, { payload: new Uint8Array(3) });
+  expect(arrived()).toBe(2);
+  const pixels = bundle.manifest.input.width * bundle.manifest.input.height;
+  expect(ends).toEqual([
+    {
+      id: 1,
+      caller: 'somebody',
+      model: `imagenet1k-mobilenet@${bundle.manifest.version}`,
+      payloadBytes: payload(1).length,
+      point: 0,
+      pixels,
+      trace: undefined,
+      code: 'ok',
+      reason: '',
+      queueMs: 1,
+      decodeMs: 2,
+      inferMs: 3,
+      totalMs: expect.any(Number),
+    },
+    expect.objectContaining({
+      id: 2,
+      model: '',
+      code: 'corrupt-bitstream',
+      reason: 'truncated',
+      point: undefined,
+    }),
   ]);
 });
 
-test('draining refuses what is new and finishes what was taken', async () => {
-  const { runner, service, infer } = setUp();
-  const taken = [infer(1), infer(2)];
-  service.drain();
-  expect(await infer(3)).toMatchObject(failure(3, 'draining'));
-  runner.finish();
-  runner.finish();
-  for (const response of await Promise.all(taken)) expect(response.result).toBeDefined();
-});
-
-test('a worker that fails fails its batch, and not the next', async () => {
-  const { runner, infer } = setUp();
-  const first = infer(1);
-  const second = infer(2);
-  runner.fail(new TransportError('unavailable', 'the worker died'));
-  expect(await first).toMatchObject(failure(1, 'unavailable', 'the worker died'));
-  runner.fail(new Error('a bug'));
-  expect(await second).toMatchObject(failure(2, 'internal', 'a bug'));
-  const third = infer(3);
-  runner.finish();
-  expect((await third).result).toBeDefined();
-});
-
-test('an image that the worker cannot decode is corrupt; its neighbours are answered', async () => {
-  const { runner, infer } = setUp();
-  void infer(1);
-  const answers = [2, 3].map((id) => infer(id));
-  runner.finish();
-  const bad = checksum(payload(2));
-  runner.finish((item) =>
-    checksum(item.payload) === bad ? { corrupt: 'words are wrong' } : classified(item),
-  );
-  expect(await answers[0]).toMatchObject(failure(2, 'corrupt-bitstream', 'words are wrong'));
-  expect((await answers[1])!.result).toBeDefined();
+test('what the transport refuses by itself is in the same books', () => {
+  const { service, ends, arrived } = setUp();
+  service.refused('payload-too-large', caller, { id: 3, payload: new Uint8Array(9) });
+  service.refused('bad-request', caller);
+  expect(arrived()).toBe(2);
+  expect(ends).toMatchObject([
+    { id: 3, caller: 'somebody', model: '', payloadBytes: 9, code: 'payload-too-large', totalMs: 0 },
+    { id: 0, payloadBytes: 0, code: 'bad-request' },
+  ]);
 });
 
 const flipped = (bytes: Uint8Array, at: number, mask: number): Uint8Array =>
@@ -230,8 +185,6 @@ describe('refused at the door, without any work', () => {
   test.each<[string, () => Partial<InferRequest>, string, string]>([
     ['nothing', () => ({ payload: new Uint8Array(0) }), 'corrupt-bitstream', '0 bytes'],
     ['a header cut short', () => ({ payload: payload(1).subarray(0, 15) }), 'corrupt-bitstream', '15 bytes'],
-    ['a stream cut short', () => ({ payload: payload(1).subarray(0, 30) }), 'corrupt-bitstream', 'checksum'],
-    ['one bit of a word', () => ({ payload: flipped(payload(1), 17, 1) }), 'corrupt-bitstream', 'checksum'],
     [
       'one bit of the codec id',
       () => ({ payload: flipped(payload(1), 2, 1) }),
@@ -247,10 +200,22 @@ describe('refused at the door, without any work', () => {
       'feedfacecafe',
     ],
     ['another latent', () => ({ payload: payload(1, { h: 7, w: 14 }) }), 'bad-request', '7x14'],
+    [
+      'one bit of the height',
+      () => ({ payload: flipped(payload(1), 8, 1) }),
+      'corrupt-bitstream',
+      'checksum',
+    ],
+    [
+      'one of several slices',
+      () => ({ payload: payload(1, { channelEnds: [9, 48] }) }),
+      'bad-request',
+      '1 of 2 slices',
+    ],
   ])('%s', async (_, request, code, message) => {
-    const { runner, infer } = setUp();
+    const { jobs, infer } = setUp();
     expect(await infer(1, request())).toMatchObject(failure(1, code, message));
-    expect(runner.batches).toHaveLength(0);
+    expect(jobs).toEqual([]);
   });
 });
 
@@ -261,25 +226,42 @@ describe('hello', () => {
     const { service } = setUp();
     const codecIds = ['feedfacecafe', bundle.codec.id];
     const { name, version } = bundle.manifest;
-    expect(service.hello({ ...hello, codecIds })).toEqual({
+    expect(service.hello({ ...hello, codecIds }, caller)).toEqual({
       protocol: 1,
       codecIds: [bundle.codec.id],
       bundle: name,
       bundleVersion: version,
     });
-    expect(service.hello(hello).codecIds).toEqual([]);
+    expect(service.hello(hello, caller).codecIds).toEqual([]);
+  });
+
+  test('names the bundle of the first codec that the caller may use', () => {
+    const { service } = setUp();
+    const codecIds = [bundle.codec.id, OTHER_CODEC];
+    expect(service.hello({ ...hello, codecIds }, caller)).toMatchObject({
+      codecIds,
+      bundle: bundle.manifest.name,
+    });
+    expect(service.hello({ ...hello, codecIds }, only('other'))).toMatchObject({
+      codecIds: [OTHER_CODEC],
+      bundle: 'other',
+      bundleVersion: '7.0.0',
+    });
+    expect(() => service.hello({ ...hello, codecIds }, only('third'))).toThrow(
+      expect.objectContaining({ code: 'forbidden' }),
+    );
   });
 
   test('refuses an edge with none of them, and another protocol', () => {
     const { service } = setUp();
-    expect(() => service.hello({ ...hello, codecIds: ['feedfacecafe'] })).toThrow(
+    expect(() => service.hello({ ...hello, codecIds: ['feedfacecafe'] }, caller)).toThrow(
       expect.objectContaining({ code: 'unknown-codec', message: expect.stringContaining('feedfacecafe') }),
     );
     for (const [protocolMin, protocolMax] of [
       [0, 0],
       [2, 9],
     ] as const) {
-      expect(() => service.hello({ ...hello, protocolMin, protocolMax })).toThrow(
+      expect(() => service.hello({ ...hello, protocolMin, protocolMax }, caller)).toThrow(
         expect.objectContaining({ code: 'protocol' }),
       );
     }
@@ -288,7 +270,7 @@ describe('hello', () => {
 
 const fetch = async (service: CloudService, name: string, file: string, offset: number): Promise<Buffer> => {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of service.fetchFile(name, file, offset)) chunks.push(chunk);
+  for await (const chunk of service.fetchFile(name, file, offset, caller)) chunks.push(chunk);
   return Buffer.concat(chunks);
 };
 
@@ -296,8 +278,10 @@ describe('the bundle can be fetched', () => {
   test('manifest and files, from an offset on', async () => {
     const { service } = setUp();
     const { name, decoder } = bundle.manifest;
-    expect(JSON.parse(new TextDecoder().decode(service.getBundle('').manifest))).toEqual(bundle.manifest);
-    expect(service.getBundle(name).version).toBe(bundle.manifest.version);
+    expect(JSON.parse(new TextDecoder().decode(service.getBundle('', caller).manifest))).toEqual(
+      bundle.manifest,
+    );
+    expect(service.getBundle(name, caller).version).toBe(bundle.manifest.version);
     const bytes = Buffer.from(await bundle.read(decoder.file));
     expect(bytes.equals(await fetch(service, name, decoder.file, 0))).toBe(true);
     expect(bytes.subarray(1000).equals(await fetch(service, '', decoder.file, 1000))).toBe(true);
@@ -306,9 +290,19 @@ describe('the bundle can be fetched', () => {
 
   test('and nothing else', async () => {
     const { service } = setUp();
-    expect(() => service.getBundle('other')).toThrow(expect.objectContaining({ code: 'not-found' }));
+    expect(() => service.getBundle('third', caller)).toThrow(expect.objectContaining({ code: 'not-found' }));
     for (const file of ['manifest.json', '../../package.json', 'constructor']) {
       await expect(fetch(service, '', file, 0)).rejects.toMatchObject({ code: 'not-found' });
     }
+  });
+
+  test('by those who may use it', async () => {
+    const { service } = setUp();
+    expect(service.getBundle('other', only('other')).version).toBe('7.0.0');
+    expect(() => service.getBundle('', only('other'))).toThrow(
+      expect.objectContaining({ code: 'forbidden' }),
+    );
+    const files = service.fetchFile('', 'tables.bin', 0, only('other'))[Symbol.asyncIterator]();
+    await expect(files.next()).rejects.toMatchObject({ code: 'forbidden' });
   });
 });

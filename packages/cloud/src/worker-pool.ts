@@ -1,156 +1,143 @@
-import { createRequire } from 'node:module';
-import { Worker } from 'node:worker_threads';
-import { TransportError } from '@raccoon/transport';
-import type { BatchItem, FromWorker, Outcome, ToWorker, WorkerData } from './worker-messages.ts';
+import type { BatchDone, ModelFiles } from './worker-frames.ts';
+import { WorkerProcess, type Batch, type Death } from './worker-process.ts';
 
-export interface BatchOutcome {
-  outcomes: Outcome[];
-  decodeMs: number;
-  inferMs: number;
+export interface PoolOptions {
+  readonly workers: number;
+  /** Of one inference. */
+  readonly threads: number;
+  /** Longest time for a batch, ms; a worker that needs more is killed. */
+  readonly maxBatchMs: number;
 }
 
-interface Running {
-  resolve(outcome: BatchOutcome): void;
-  reject(error: TransportError): void;
+export interface PoolEvents<B extends Batch> {
+  /** A worker takes batches: it has every model. */
+  ready(worker: WorkerProcess<B>): void;
+  /** `outcome` is a message where a network failed. */
+  done(worker: WorkerProcess<B>, batch: B, outcome: BatchDone | string): void;
+  /** A worker is gone; `batches`: what it had, oldest first. Only the first of them can have to do with it. */
+  died(worker: WorkerProcess<B>, batches: readonly B[], death: Death): void;
+  /** A worker that was asked to end has ended. */
+  retired(worker: WorkerProcess<B>): void;
+  /** There is no worker, and the last attempt to start one failed. Attempts go on. */
+  broken(why: string): void;
 }
 
-interface Slot {
-  worker: Worker;
-  ready: boolean;
-  running: Running | undefined;
-}
+/** A worker that dies sooner than this after it was ready, ms, makes the next wait. */
+const YOUNG_MS = 10_000;
+const FIRST_DELAY_MS = 100;
+const LAST_DELAY_MS = 30_000;
 
-// by the package's own name, so that it is the compiled file also when the rest runs from source
-const workerFile = createRequire(import.meta.url).resolve('@raccoon/cloud/worker');
+/** Worker processes with the same models. One that dies is replaced, for as long as the service runs. */
+export class WorkerPool<B extends Batch> {
+  readonly #options: PoolOptions;
+  readonly #events: PoolEvents<B>;
+  readonly #all = new Set<WorkerProcess<B>>();
+  /** Those that have every model. */
+  readonly #ready = new Set<WorkerProcess<B>>();
+  /** Kept, because a later worker needs them and files on a disk may have changed by then. */
+  readonly #models = new Map<number, ModelFiles>();
+  readonly #delays = new Set<NodeJS.Timeout>();
+  #state: 'starting' | 'running' | 'stopping' = 'starting';
+  #spawned = 0;
+  #earlyDeaths = 0;
 
-/** A worker that dies is replaced; after this many deaths in a row without a batch that succeeded, no more. */
-const MAX_DEATHS = 3;
-
-/** Worker threads that run batches. A worker that dies is replaced and its batch fails with `unavailable`. */
-export class WorkerPool {
-  readonly #slots = new Set<Slot>();
-  readonly #data: WorkerData;
-  readonly #onFree: () => void;
-  #state: 'starting' | 'running' | 'stopping' | 'ended' = 'starting';
-  #deaths = 0;
-
-  /**
-   * @param data the same for every worker
-   * @param onFree called whenever a batch can be run
-   */
-  constructor(data: WorkerData, onFree: () => void) {
-    this.#data = data;
-    this.#onFree = onFree;
+  constructor(options: PoolOptions, events: PoolEvents<B>) {
+    this.#options = options;
+    this.#events = events;
   }
 
-  /**
-   * Starts `count` workers; resolves when all have loaded the networks and run once.
-   * @throws Error when one of them cannot; then none is left
-   */
-  async start(count: number): Promise<void> {
+  /** The workers that take batches. */
+  get ready(): ReadonlySet<WorkerProcess<B>> {
+    return this.#ready;
+  }
+
+  /** Starts every worker. @throws Error when one of them cannot; then none is left */
+  async start(): Promise<void> {
     try {
-      await Promise.all(Array.from({ length: count }, () => this.#spawn()));
-      if (this.#slots.size < count) throw new Error('a worker died while the others started');
+      await Promise.all(Array.from({ length: this.#options.workers }, () => this.#spawn()));
+      if (this.#ready.size < this.#options.workers) throw new Error('it died while the others started');
       this.#state = 'running';
+    } catch (cause) {
+      await this.stop(0);
+      throw new Error(`a worker could not start: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  /** Loads a model in every worker. @throws Error when one of them cannot, or none is there; then none has it */
+  async load(model: number, files: ModelFiles): Promise<void> {
+    if (this.#ready.size === 0) throw new Error('no worker is there to try it: load it again later');
+    const { threads } = this.#options;
+    const inUse = this.#models.size > 0;
+    this.#models.set(model, files); // a worker that starts meanwhile loads it, too
+    try {
+      const workers = [...this.#ready];
+      // one after another, so that the others serve what they have
+      if (inUse) for (const worker of workers) await worker.load(model, files, threads);
+      else await Promise.all(workers.map((worker) => worker.load(model, files, threads)));
     } catch (error) {
-      await this.stop();
+      this.unload(model);
       throw error;
     }
   }
 
-  /** Whether a batch can be run: by a worker, or, once all have ended, only to be refused. */
-  get hasFree(): boolean {
-    return this.#state === 'ended' || (this.#state === 'running' && this.#free() !== undefined);
+  unload(model: number): void {
+    this.#models.delete(model);
+    for (const worker of this.#all) worker.unload(model);
   }
 
-  /** Runs a batch on a free worker. @throws TransportError `unavailable` when the worker died, `internal` */
-  run(items: BatchItem[]): Promise<BatchOutcome> {
-    if (this.#state === 'ended') {
-      return Promise.reject(
-        new TransportError('unavailable', 'this cloud has no workers any more; ask another'),
-      );
-    }
-    const slot = this.#free();
-    if (!slot) throw new Error('run() without a free worker');
-    return new Promise((resolve, reject) => {
-      slot.running = { resolve, reject };
-      slot.worker.postMessage({ kind: 'batch', items } satisfies ToWorker);
-    });
-  }
-
-  /** Lets running batches finish, then ends every worker. */
-  async stop(): Promise<void> {
+  /** Lets every worker finish what it has; those that have not after `graceMs` are killed. */
+  async stop(graceMs?: number): Promise<void> {
     this.#state = 'stopping';
-    await Promise.all(
-      Array.from(
-        this.#slots,
-        ({ worker }) =>
-          new Promise<void>((resolve) => {
-            worker.once('exit', () => resolve());
-            worker.postMessage({ kind: 'stop' } satisfies ToWorker); // taken after the running batch
-          }),
-      ),
-    );
-    this.#end();
+    for (const delay of this.#delays) clearTimeout(delay);
+    const workers = [...this.#all];
+    for (const worker of workers) worker.end();
+    const killAll = (): void => workers.forEach((worker) => worker.kill());
+    const timer = graceMs === undefined ? undefined : setTimeout(killAll, graceMs);
+    await Promise.all(workers.map(({ exited }) => exited));
+    clearTimeout(timer);
   }
 
-  #free(): Slot | undefined {
-    return [...this.#slots].find((slot) => slot.ready && !slot.running);
-  }
-
-  #spawn(): Promise<void> {
-    // no --conditions of ours: the compiled worker must not be sent to sources
-    const worker = new Worker(workerFile, { workerData: this.#data, execArgv: [] });
-    const slot: Slot = { worker, ready: false, running: undefined };
-    this.#slots.add(slot);
-    return new Promise((resolve, reject) => {
-      let cause: Error | undefined;
-      worker.on('message', (message: FromWorker) => {
-        if (message.kind === 'ready') {
-          slot.ready = true;
-          resolve();
-        } else {
-          this.#finish(slot, message);
-        }
-        this.#onFree();
-      });
-      worker.on('error', (error: Error) => {
-        cause = error;
-      });
-      worker.on('exit', (code) => {
-        this.#slots.delete(slot);
-        slot.running?.reject(
-          new TransportError('unavailable', 'the worker died while it ran this image; send it again', {
-            cause,
-          }),
-        );
-        reject(new Error(`a worker could not start: ${cause?.message ?? `exit code ${code}`}`, { cause }));
-        if (this.#state === 'running') this.#replace();
-      });
+  async #spawn(): Promise<void> {
+    const worker = new WorkerProcess<B>(this.#spawned++, this.#options.maxBatchMs, {
+      done: (...facts) => this.#events.done(...facts),
+      died: (_, batches, death) => this.#died(worker, batches, death),
     });
-  }
-
-  #replace(): void {
-    if (++this.#deaths <= MAX_DEATHS) {
-      this.#spawn().catch(() => undefined); // its exit comes here again
-    } else if (this.#slots.size === 0) {
-      this.#end();
+    this.#all.add(worker);
+    await worker.started;
+    try {
+      // models that are added meanwhile come along
+      for (const [model, files] of this.#models) await worker.load(model, files, this.#options.threads);
+    } catch (error) {
+      worker.kill({ how: 'crashed', message: (error as Error).message });
+      throw error;
     }
+    worker.readySince = performance.now();
+    this.#ready.add(worker);
+    this.#events.ready(worker);
   }
 
-  #end(): void {
-    this.#state = 'ended';
-    this.#onFree();
-  }
-
-  #finish(slot: Slot, message: Exclude<FromWorker, { kind: 'ready' }>): void {
-    const { running } = slot;
-    slot.running = undefined;
-    if (message.kind === 'done') {
-      this.#deaths = 0;
-      running?.resolve(message);
-    } else {
-      running?.reject(new TransportError('internal', `inference failed: ${message.message}`));
+  #died(worker: WorkerProcess<B>, batches: readonly B[], death: Death): void {
+    this.#all.delete(worker);
+    this.#ready.delete(worker);
+    const stopping = this.#state === 'stopping';
+    // before the others hear of the death, so that they can ask
+    if (!stopping && worker.readySince === undefined && this.#ready.size === 0) {
+      this.#events.broken(death.message);
     }
+    if (stopping && batches.length === 0) this.#events.retired(worker);
+    else this.#events.died(worker, batches, death);
+    if (this.#state === 'running') this.#replace(worker.readySince);
+  }
+
+  #replace(readySince: number | undefined): void {
+    if (readySince !== undefined && performance.now() - readySince > YOUNG_MS) this.#earlyDeaths = 0;
+    const delayMs = this.#earlyDeaths === 0 ? 0 : FIRST_DELAY_MS * 2 ** (this.#earlyDeaths - 1);
+    this.#earlyDeaths++;
+    const respawn = (): void => {
+      this.#delays.delete(delay);
+      this.#spawn().catch(() => undefined); // its death comes here again
+    };
+    const delay = setTimeout(respawn, Math.min(delayMs, LAST_DELAY_MS));
+    this.#delays.add(delay);
   }
 }

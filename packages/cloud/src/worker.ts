@@ -1,95 +1,85 @@
-// A worker thread: bitstreams -> symbols -> features -> logits -> results, one batch at a time.
-// ONNX Runtime's run() blocks its thread, and a thread that is killed inside it takes the process along:
-// a worker is only ever asked to stop, and stops between batches.
-import { parentPort, workerData } from 'node:worker_threads';
-import { decodeBitstream, parseTables, type Codec } from '@raccoon/codec';
-import * as ort from 'onnxruntime-node';
-import { toResult } from './result.ts';
-import type { BatchItem, FromWorker, Outcome, ToWorker, WorkerData } from './worker-messages.ts';
+// A worker process. It reads a message, does what it says, answers, and reads the next, blocking: a socket pair is its
+// only world, and nothing else may come between two batches. The service's end of the socket closes when the service
+// ends, however it ends, and so does the worker.
+import { readSync, writeSync } from 'node:fs';
+import {
+  LENGTH_BYTES,
+  decodeToWorker,
+  encodeFromWorker,
+  type FromWorker,
+  type ToWorker,
+} from './worker-frames.ts';
+import type { WorkerModel } from './worker-model.ts';
 
-const port = parentPort!;
-const { codecs: codecFiles, decoder, classifier, latent, threads } = workerData as WorkerData;
-const codecs = new Map<string, Codec>(
-  codecFiles.map(({ id, tables }) => [id, { id, tables: parseTables(tables) }]),
-);
-const imageSymbols = latent.channels * latent.height * latent.width;
+const SOCKET = 3;
 
-const options: ort.InferenceSession.SessionOptions = {
-  intraOpNumThreads: threads,
-  interOpNumThreads: 1,
-  graphOptimizationLevel: 'all',
-  // idle threads sleep instead of spinning: other workers and the sockets share these processors
-  extra: { session: { intra_op: { allow_spinning: '0' } } },
-};
-const decoderSession = await ort.InferenceSession.create(decoder, options);
-const classifierSession = await ort.InferenceSession.create(classifier, options);
+// Ctrl-C reaches every process of the terminal: the service drains, and needs its workers for that. Before ONNX Runtime
+// is loaded, which takes longer than all else here.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
+const { WorkerModel: Model } = await import('./worker-model.ts');
 
-/** symbols (B, C, h, w) int16 and point (B) -> logits (B, K). */
-async function infer(symbols: Int16Array, points: number[]): Promise<Float32Array> {
-  const { features } = await decoderSession.run({
-    symbols: new ort.Tensor('int16', symbols, [points.length, latent.channels, latent.height, latent.width]),
-    point: new ort.Tensor('int64', BigInt64Array.from(points, BigInt), [points.length]),
-  });
-  const { logits } = await classifierSession.run({ features: features! });
-  return logits!.data as Float32Array;
+const models = new Map<number, WorkerModel>();
+const length = Buffer.alloc(LENGTH_BYTES);
+let room = Buffer.alloc(1 << 16);
+
+/** Fills `buffer` from the socket; false at its end. */
+function fill(buffer: Buffer): boolean {
+  for (let at = 0; at < buffer.length;) {
+    const count = readSync(SOCKET, buffer, at, buffer.length - at, null);
+    if (count === 0) return false;
+    at += count;
+  }
+  return true;
 }
 
-async function runBatch(items: BatchItem[]): Promise<FromWorker> {
-  const start = performance.now();
-  const outcomes = Array.from<Outcome>({ length: items.length });
-  const symbols = new Int16Array(items.length * imageSymbols);
-  const points: number[] = [];
-  const decoded: number[] = []; // item of each image in the batch
-  items.forEach((item, i) => {
+/** The next message, or undefined when the service is gone. It lasts until the one after it is read. */
+function receive(): ToWorker | undefined {
+  if (!fill(length)) return undefined;
+  const bytes = length.readUInt32LE(0);
+  // what a load needs is not kept
+  const buffer =
+    bytes > 1 << 20 ? Buffer.alloc(bytes) : room.length < bytes ? (room = Buffer.alloc(2 * bytes)) : room;
+  const frame = buffer.subarray(0, bytes);
+  return fill(frame) ? decodeToWorker(frame) : undefined;
+}
+
+function send(message: FromWorker): void {
+  const frame = encodeFromWorker(message);
+  for (let at = 0; at < frame.length;) at += writeSync(SOCKET, frame, at);
+}
+
+async function answer(message: ToWorker): Promise<FromWorker | undefined> {
+  const { kind, model } = message;
+  if (kind === 'load') {
     try {
-      const image = decodeBitstream([item.payload], codecs);
-      symbols.set(image.symbols, points.length * imageSymbols);
-      points.push(image.point);
-      decoded.push(i);
+      models.set(model, await Model.load(message.files, message.threads));
+      return { kind: 'loaded', model };
     } catch (error) {
-      // only this image's: the rest of the batch goes on
-      outcomes[i] = { corrupt: (error as Error).message };
+      return { kind: 'not-loaded', model, message: (error as Error).message };
     }
-  });
-  const decodedAt = performance.now();
-  if (points.length > 0) {
-    const logits = await infer(symbols.subarray(0, points.length * imageSymbols), points);
-    const classes = logits.length / points.length;
-    decoded.forEach((i, row) => {
-      const { topK, wantLogits } = items[i]!;
-      outcomes[i] = { result: toResult(logits.slice(row * classes, (row + 1) * classes), topK, wantLogits) };
-    });
   }
-  return {
-    kind: 'done',
-    outcomes,
-    decodeMs: decodedAt - start,
-    inferMs: performance.now() - decodedAt,
-  };
-}
-
-const send = (message: FromWorker): void => port.postMessage(message);
-
-async function answer(items: BatchItem[]): Promise<void> {
+  if (kind === 'unload') {
+    await models.get(model)?.release();
+    models.delete(model);
+    return undefined;
+  }
   try {
-    send(await runBatch(items));
+    const loaded = models.get(model);
+    if (!loaded) throw new Error(`model ${model} is not loaded`);
+    return await loaded.run(message.items);
   } catch (error) {
-    send({ kind: 'failed', message: (error as Error).message });
+    return { kind: 'failed', message: (error as Error).message };
   }
 }
 
-async function stop(): Promise<void> {
-  await decoderSession.release();
-  await classifierSession.release();
-  port.close();
+try {
+  send({ kind: 'started' });
+  for (let message = receive(); message; message = receive()) {
+    const said = await answer(message);
+    if (said) send(said);
+  }
+} catch (error) {
+  // the service is gone, in the middle of something
+  if (!['EPIPE', 'ECONNRESET'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
 }
-
-// The first run allocates and plans; nobody should wait for it.
-await infer(new Int16Array(imageSymbols), [0]);
-
-// One after another: a stop that comes between the two runs of a batch waits for it.
-let last: Promise<void> = Promise.resolve();
-port.on('message', (message: ToWorker) => {
-  last = last.then(() => (message.kind === 'stop' ? stop() : answer(message.items)));
-});
-send({ kind: 'ready' });
+process.exit(0);

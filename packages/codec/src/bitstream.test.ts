@@ -10,6 +10,7 @@ import {
   encodeBitstream,
   estimateBits,
   flushBytes,
+  peekHeader,
   readHeader,
   readRac,
   writeRac,
@@ -205,6 +206,18 @@ function withChecksum(slice: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
 }
 
 describe('hostile slices', () => {
+  test('a glance reads the header of a damaged slice, and nothing that is not one', () => {
+    const own = codecOf(1, 3, () => 1);
+    const [slice] = encodeBitstream(new Int16Array(3 * 4), { h: 2, w: 2 }, 0, own);
+    expect(peekHeader(slice!)).toEqual(readHeader(slice!));
+    const damaged = slice!.map((byte, i) => (i === 8 ? 9 : byte));
+    expect(() => readHeader(damaged)).toThrow(withCode('checksum'));
+    expect(peekHeader(damaged)).toMatchObject({ h: 9, w: 2, codecId: own.id });
+    expect(() => peekHeader(slice!.subarray(0, HEADER_BYTES - 1))).toThrow(withCode('truncated'));
+    expect(() => peekHeader(slice!.map((byte) => byte ^ 0x80))).toThrow(withCode('version'));
+    expect(() => peekHeader(slice!.map((byte) => byte | 1))).toThrow(withCode('flags'));
+  });
+
   const symbols = laplaceSymbols(4, 9, (c) => 2 / (1 + c));
   const slices = encodeBitstream(symbols, { h: 3, w: 3 }, 1, codec, { channelEnds: [1, 4] });
 

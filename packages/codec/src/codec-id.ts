@@ -21,9 +21,13 @@ export async function codecId(tablesBin: Uint8Array, latentSpaceId: string): Pro
   return toHex(new Uint8Array(digest, 0, 6));
 }
 
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 /** Bytes to lower-case hexadecimal. */
 export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  let text = '';
+  for (const byte of bytes) text += HEX[byte]!;
+  return text;
 }
 
 /** Hexadecimal to bytes; the text has an even number of hexadecimal characters. */

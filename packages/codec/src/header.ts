@@ -69,16 +69,9 @@ export function readHeader(slice: Uint8Array, limits: Partial<Limits> = {}): Hea
       `the first slice has ${slice.length} bytes; the limit is ${maxBytes}`,
     );
   }
-  checkStart(slice, HEADER_BYTES, 0, 'the first slice');
-  const header = {
-    version: slice[0]! >>> 4,
-    codecId: toHex(slice.subarray(1, 7)),
-    point: slice[7]!,
-    h: slice[8]!,
-    w: slice[9]!,
-    sliceCount: slice[10]! & 15,
-    channelEnd: slice[11]!,
-  };
+  checkStart(slice, HEADER_BYTES, 'the first slice');
+  checkSum(slice, HEADER_BYTES, 0, 'the first slice');
+  const header = fieldsOf(slice);
   const { h, w, sliceCount, channelEnd } = header;
   if (h < 1 || w < 1)
     throw new CodecError('shape-range', `the header says ${h} x ${w}; both must be 1 to 255`);
@@ -102,14 +95,36 @@ export function readHeader(slice: Uint8Array, limits: Partial<Limits> = {}): Hea
   return header;
 }
 
+/**
+ * What the header of an image's first slice says, its checksum and limits unchecked: for whoever passes the slice on to a
+ * reader that does. Throws `CodecError` 'truncated', 'version' or 'flags'.
+ */
+export function peekHeader(slice: Uint8Array): Header {
+  checkStart(slice, HEADER_BYTES, 'the first slice');
+  return fieldsOf(slice);
+}
+
 /** Reads and checks the header of a later slice of the image whose first slice is `first`. Throws `CodecError`. */
 export function readLaterHeader(slice: Uint8Array, first: Uint8Array): LaterHeader {
-  checkStart(slice, LATER_HEADER_BYTES, readChecksum(first, HEADER_BYTES), 'a later slice');
+  checkStart(slice, LATER_HEADER_BYTES, 'a later slice');
+  checkSum(slice, LATER_HEADER_BYTES, readChecksum(first, HEADER_BYTES), 'a later slice');
   return { index: slice[1]! >>> 4, sliceCount: slice[1]! & 15, channelEnd: slice[2]!, point: slice[3]! };
 }
 
-/** The fields that every slice starts with and its checksum, in the order of docs/bitstream.md. */
-function checkStart(slice: Uint8Array, headerBytes: number, crc: number, name: string): void {
+function fieldsOf(slice: Uint8Array): Header {
+  return {
+    version: slice[0]! >>> 4,
+    codecId: toHex(slice.subarray(1, 7)),
+    point: slice[7]!,
+    h: slice[8]!,
+    w: slice[9]!,
+    sliceCount: slice[10]! & 15,
+    channelEnd: slice[11]!,
+  };
+}
+
+/** The fields that every slice starts with, in the order of docs/bitstream.md. */
+function checkStart(slice: Uint8Array, headerBytes: number, name: string): void {
   if (slice.length < headerBytes) {
     throw new CodecError(
       'truncated',
@@ -125,6 +140,10 @@ function checkStart(slice: Uint8Array, headerBytes: number, crc: number, name: s
   }
   if ((slice[0]! & 15) !== 0)
     throw new CodecError('flags', `${name} has flags ${slice[0]! & 15}; version ${VERSION} has none`);
+}
+
+/** `crc`: what the checksum goes on from. */
+function checkSum(slice: Uint8Array, headerBytes: number, crc: number, name: string): void {
   const fields = slice.subarray(0, headerBytes - CRC_BYTES);
   if (crc32c(slice.subarray(headerBytes), crc32c(fields, crc)) !== readChecksum(slice, headerBytes)) {
     throw new CodecError(

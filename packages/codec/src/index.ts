@@ -8,7 +8,7 @@ export { codecId } from './codec-id.ts';
 export { loadCodec } from './codec.ts';
 export type { Codec } from './codec.ts';
 export { quantise } from './quantise.ts';
-export { HEADER_BYTES, LATER_HEADER_BYTES, readHeader } from './header.ts';
+export { HEADER_BYTES, LATER_HEADER_BYTES, peekHeader, readHeader } from './header.ts';
 export type { Header } from './header.ts';
 export { decodeBitstream, encodeBitstream } from './bitstream.ts';
 export type { DecodedBitstream, EncodeOptions, Shape } from './bitstream.ts';

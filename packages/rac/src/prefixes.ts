@@ -41,7 +41,7 @@ export async function evaluatePrefixes(
     const [payload] = encodeBitstream(symbols, { h, w }, point, codec);
     const response = await local.service.infer(
       { id: 1, payload: payload!, topK: 1 },
-      { signal, peer: 'local' },
+      { signal, peer: 'local', caller: { name: 'local' } },
     );
     if (response.error) throw new Error(response.error.message);
     return response.result.top[0]!.index;

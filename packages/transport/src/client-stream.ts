@@ -46,7 +46,7 @@ export class ClientStream implements InferStream {
   #welcome: Welcome | undefined;
   #credit = 0; // requests that the cloud takes now
   #ending = false; // end() was called
-  #leaving = false; // the cloud said GoAway
+  #leaving: string | undefined; // why the cloud said GoAway
   #finished = false; // our side of the link is closed
   #closed: TransportError | undefined; // why there is no stream any more
   #unsubscribe = none;
@@ -132,8 +132,8 @@ export class ClientStream implements InferStream {
     if (this.#ending && unanswered === 0) {
       this.#close(afterEnd());
       this.responses.close();
-    } else if (this.#leaving) {
-      this.broken(this.#draining());
+    } else if (this.#leaving !== undefined) {
+      this.broken(this.#draining(this.#leaving));
     } else {
       this.broken(new TransportError('unavailable', 'the cloud ended the stream with requests unanswered'));
     }
@@ -168,7 +168,7 @@ export class ClientStream implements InferStream {
 
   #check(id: number): void {
     if (this.#closed) throw this.#closed;
-    if (this.#leaving) throw this.#draining();
+    if (this.#leaving !== undefined) throw this.#draining(this.#leaving);
     if (this.#ending) throw afterEnd();
     if (!Number.isInteger(id) || id < 1 || id > largestId) {
       throw new TransportError(
@@ -191,7 +191,7 @@ export class ClientStream implements InferStream {
       this.#sent.set(id, outgoing);
       this.#link.send({ kind: 'request', request: outgoing.request }, outgoing.resolve);
     }
-    if (this.#ending || this.#leaving) {
+    if (this.#ending || this.#leaving !== undefined) {
       this.#finished = true;
       this.#link.end();
     }
@@ -215,13 +215,13 @@ export class ClientStream implements InferStream {
 
   /** What is not sent goes to another cloud; what is sent is answered still. */
   #leave(reason: string): void {
-    this.#leaving = true;
+    this.#leaving = reason;
     for (const { reject } of this.#waiting.values()) reject(this.#draining(reason));
     this.#waiting.clear();
     this.#pump();
   }
 
-  #draining(reason = 'it is shutting down'): TransportError {
+  #draining(reason: string): TransportError {
     return new TransportError('draining', `the cloud at ${this.#address} takes no more requests: ${reason}`);
   }
 

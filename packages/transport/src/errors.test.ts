@@ -15,7 +15,7 @@ test.each([
   [3, 'bad-request'],
   [4, 'deadline'],
   [5, 'not-found'],
-  [7, 'unauthenticated'],
+  [7, 'forbidden'],
   [8, 'overloaded'],
   [9, 'unknown-codec'],
   [12, 'protocol'],

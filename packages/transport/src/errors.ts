@@ -5,9 +5,11 @@ export type TransportErrorCode =
   | 'unknown-codec' // the cloud does not have the tables that the payload was coded with
   | 'payload-too-large'
   | 'not-found' // no such bundle or file
-  | 'unauthenticated'
+  | 'unauthenticated' // no token, one that the cloud does not know, or a certificate that does not hold
+  | 'forbidden' // this caller may not use this bundle
   | 'protocol' // no protocol version in common, or no Raccoon at the other end
   | 'overloaded' // shed at the door
+  | 'rate-limited' // this caller has sent more than it may
   | 'deadline' // not done within timeoutMs
   | 'cancelled' // by the client
   | 'draining' // the cloud is leaving
@@ -50,8 +52,10 @@ export const errorTable: Readonly<Record<TransportErrorCode, ErrorRow>> = {
   'unknown-codec': { status: 'FAILED_PRECONDITION', retry: false },
   'not-found': { status: 'NOT_FOUND', retry: false },
   unauthenticated: { status: 'UNAUTHENTICATED', retry: false },
+  forbidden: { status: 'PERMISSION_DENIED', retry: false },
   protocol: { status: 'UNIMPLEMENTED', retry: false },
   overloaded: { status: 'RESOURCE_EXHAUSTED', retry: true },
+  'rate-limited': { status: 'RESOURCE_EXHAUSTED', retry: true },
   deadline: { status: 'DEADLINE_EXCEEDED', retry: false },
   cancelled: { status: 'CANCELLED', retry: false },
   unavailable: { status: 'UNAVAILABLE', retry: true },
@@ -71,7 +75,6 @@ function codeOfStatus(number: number, details: string): TransportErrorCode {
   const name = statusNames[number];
   // gRPC's own size check.
   if (name === 'RESOURCE_EXHAUSTED' && details.includes('larger than')) return 'payload-too-large';
-  if (name === 'PERMISSION_DENIED') return 'unauthenticated';
   return codes.find((code) => errorTable[code].status === name) ?? 'internal';
 }
 

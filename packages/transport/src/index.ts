@@ -13,4 +13,14 @@ export type {
 } from './messages.ts';
 export { chooseProtocol, defaultLimits, PROTOCOL_VERSION } from './protocol.ts';
 export type { Limits } from './protocol.ts';
-export type { CallOptions, InferContext, InferenceService, InferStream, Transport } from './transport.ts';
+export type {
+  Caller,
+  CallOptions,
+  CancelSignal,
+  InferContext,
+  InferenceService,
+  InferStream,
+  Origin,
+  TraceContext,
+  Transport,
+} from './transport.ts';

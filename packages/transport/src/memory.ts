@@ -3,8 +3,8 @@ import { TransportError } from './errors.ts';
 import type { BundleInfo, Hello, InferRequest, InferResponse } from './messages.ts';
 import { limitsFrom } from './protocol.ts';
 import type { Limits } from './protocol.ts';
-import { answer, ServerStream } from './server-stream.ts';
-import type { CallOptions, InferenceService, InferStream, Transport } from './transport.ts';
+import { answer, RequestContext, ServerStream } from './server-stream.ts';
+import type { CallOptions, InferenceService, InferStream, Origin, Transport } from './transport.ts';
 
 /** A cloud in this process: all that `serveGrpc` does, without sockets and bytes. For tests. */
 export interface MemoryServer {
@@ -21,6 +21,7 @@ export function serveMemory(service: InferenceService, limits?: Partial<Limits>)
 }
 
 const address = 'memory';
+const origin: Origin = { peer: address, caller: { name: address } };
 const broke = (): TransportError => new TransportError('unavailable', `the link to ${address} broke`);
 
 /** Something under way between a client and the server. */
@@ -99,12 +100,12 @@ class Client implements Transport {
   async inferOnce(request: InferRequest, { signal }: CallOptions = {}): Promise<InferResponse> {
     this.#assertOpen();
     const { service, limits } = this.#server;
-    const controller = new AbortController();
+    const context = new RequestContext(origin, request);
     return new Promise((resolve, reject) => {
       const call: Call = {
         drain: () => {},
         breakWith: (error) => {
-          controller.abort(error);
+          context.abort(error);
           finish();
           reject(error);
         },
@@ -119,7 +120,7 @@ class Client implements Transport {
       this.#begin(call);
       if (signal?.aborted) return abort();
       signal?.addEventListener('abort', abort);
-      void answer(service, limits, request, { signal: controller.signal, peer: address }).then((response) => {
+      void answer(service, limits, request, context).then((response) => {
         finish();
         resolve(response);
       });
@@ -129,7 +130,7 @@ class Client implements Transport {
   async getBundle(name = ''): Promise<BundleInfo> {
     this.#assertOpen();
     try {
-      return await this.#server.service.getBundle(name);
+      return await this.#server.service.getBundle(name, origin.caller);
     } catch (cause) {
       throw TransportError.from(cause);
     }
@@ -138,7 +139,7 @@ class Client implements Transport {
   async *fetchFile(bundle: string, file: string, offset = 0): AsyncGenerator<Uint8Array, void> {
     try {
       this.#assertOpen();
-      for await (const chunk of this.#server.service.fetchFile(bundle, file, offset)) {
+      for await (const chunk of this.#server.service.fetchFile(bundle, file, offset, origin.caller)) {
         this.#assertOpen();
         yield chunk;
       }
@@ -179,7 +180,7 @@ class StreamCall implements Call {
     const toServer = new Mailbox();
     const toClient = new Mailbox();
     this.#done = done;
-    const server = new ServerStream(service, limits, address, {
+    const server = new ServerStream(service, limits, origin, {
       send: (message, taken) => toClient.post(() => client.receive(message), taken),
       pause: () => toServer.pause(),
       resume: () => toServer.resume(),
@@ -199,7 +200,7 @@ class StreamCall implements Call {
   }
 
   drain(): void {
-    this.#server.drain();
+    this.#server.drain('the cloud is shutting down');
   }
 
   breakWith(error: TransportError): void {

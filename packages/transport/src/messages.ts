@@ -39,6 +39,10 @@ export interface InferRequest {
   /** Protocol 1 takes images of one slice; these two are for the next. */
   readonly sliceIndex?: number;
   readonly moreSlices?: boolean;
+  /** Absent or 0: normal; 1: background, served from what is left and shed first. */
+  readonly priority?: number;
+  /** W3C Trace Context of this image, when the application traces. */
+  readonly traceparent?: string;
 }
 
 interface Answer {

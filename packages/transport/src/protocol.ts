@@ -10,16 +10,19 @@ export interface Limits {
   readonly maxInFlight: number;
   /** Bytes of one payload. */
   readonly maxPayloadBytes: number;
+  /** ms until a Hello must have come, and until a request is answered with 'deadline' whatever its own timeout. */
+  readonly messageTimeoutMs: number;
 }
 
 /** 64 kB is ten times the largest bitstream of a 224 px image at a useful rate. */
-export const defaultLimits: Limits = { maxInFlight: 64, maxPayloadBytes: 65_536 };
+export const defaultLimits: Limits = { maxInFlight: 64, maxPayloadBytes: 65_536, messageTimeoutMs: 60_000 };
 
 /** `given`, with defaults where it is silent. */
 export function limitsFrom(given: Partial<Limits> = {}): Limits {
   const limits = {
     maxInFlight: given.maxInFlight ?? defaultLimits.maxInFlight,
     maxPayloadBytes: given.maxPayloadBytes ?? defaultLimits.maxPayloadBytes,
+    messageTimeoutMs: given.messageTimeoutMs ?? defaultLimits.messageTimeoutMs,
   };
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isInteger(value) || value < 1 || value > 0x7fff_ffff) {

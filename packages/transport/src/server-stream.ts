@@ -2,7 +2,15 @@ import { TransportError } from './errors.ts';
 import { errorResponse } from './messages.ts';
 import type { ClientMessage, InferRequest, InferResponse, ServerMessage, Welcome } from './messages.ts';
 import type { Limits } from './protocol.ts';
-import type { InferContext, InferenceService } from './transport.ts';
+import { traceFrom } from './trace.ts';
+import type {
+  Caller,
+  CancelSignal,
+  InferContext,
+  InferenceService,
+  Origin,
+  TraceContext,
+} from './transport.ts';
 
 /** What a stream's server half says to whatever carries it. */
 export interface ServerLink {
@@ -17,6 +25,47 @@ export interface ServerLink {
   fail(error: TransportError): void;
 }
 
+/** One request's context, and its signal at the same time: at ten thousand a second, every object shows. */
+export class RequestContext implements InferContext, CancelSignal {
+  readonly peer: string;
+  readonly caller: Caller;
+  readonly trace?: TraceContext;
+  /** ms, `performance.now()` */
+  readonly since: number = performance.now();
+  reason: TransportError | undefined;
+  readonly #listeners: (() => void)[] = [];
+
+  constructor({ peer, caller, trace }: Origin, { traceparent }: InferRequest) {
+    this.peer = peer;
+    this.caller = caller;
+    const own = traceFrom(traceparent) ?? trace;
+    if (own) this.trace = own;
+  }
+
+  get signal(): CancelSignal {
+    return this;
+  }
+
+  get aborted(): boolean {
+    return this.reason !== undefined;
+  }
+
+  addEventListener(_: 'abort', listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  removeEventListener(_: 'abort', listener: () => void): void {
+    const at = this.#listeners.indexOf(listener);
+    if (at >= 0) this.#listeners.splice(at, 1);
+  }
+
+  abort(reason: TransportError): void {
+    if (this.aborted) return;
+    this.reason = reason;
+    for (const listener of this.#listeners.splice(0)) listener();
+  }
+}
+
 /** The request, answered by the service or refused before it; never rejects. */
 export async function answer(
   service: InferenceService,
@@ -24,17 +73,29 @@ export async function answer(
   request: InferRequest,
   context: InferContext,
 ): Promise<InferResponse> {
+  try {
+    const refusal = refused(request, limits);
+    if (!refusal) return await service.infer(request, context);
+    if (refusal.error) service.refused?.(refusal.error.code, context.caller, request);
+    return refusal;
+  } catch (cause) {
+    return failed(request.id, cause);
+  }
+}
+
+/** Why a request does not even reach the service. */
+function refused(request: InferRequest, { maxPayloadBytes }: Limits): InferResponse | undefined {
   const { id, payload, sliceIndex, moreSlices } = request;
-  if (payload.length > limits.maxPayloadBytes) return tooLarge(request, limits.maxPayloadBytes);
+  if (payload.length > maxPayloadBytes) return tooLarge(request, maxPayloadBytes);
   if (sliceIndex || moreSlices) {
     return errorResponse(id, 'bad-request', 'protocol 1 takes an image as one slice: send it as one');
   }
-  try {
-    return await service.infer(request, context);
-  } catch (cause) {
-    const { code, message, retryAfterMs } = TransportError.from(cause);
-    return errorResponse(id, code, message, retryAfterMs);
-  }
+  return undefined;
+}
+
+function failed(id: number, cause: unknown): InferResponse {
+  const { code, message, retryAfterMs } = TransportError.from(cause);
+  return errorResponse(id, code, message, retryAfterMs);
 }
 
 /** The answer to a payload above the limit; both ends give the same. */
@@ -50,21 +111,27 @@ export function tooLarge({ id, payload }: InferRequest, limit: number): InferRes
 export class ServerStream {
   readonly #service: InferenceService;
   readonly #limits: Limits;
-  readonly #peer: string;
+  readonly #origin: Origin;
   readonly #link: ServerLink;
-  readonly #inFlight = new Map<number, AbortController>();
+  readonly #inFlight = new Map<number, RequestContext>(); // oldest first
   #welcome: Welcome | undefined;
   #busy = 0; // messages taken whose answer the carrier has not
   #held: ClientMessage | undefined; // the one message read above the limit
+  #timer: NodeJS.Timeout | undefined; // of the Hello, then of the oldest in flight
   #clientEnded = false;
-  #draining = false;
+  #draining: string | undefined;
+  #late = 0; // requests taken since
   #closed = false;
 
-  constructor(service: InferenceService, limits: Limits, peer: string, link: ServerLink) {
+  constructor(service: InferenceService, limits: Limits, origin: Origin, link: ServerLink) {
     this.#service = service;
     this.#limits = limits;
-    this.#peer = peer;
+    this.#origin = origin;
     this.#link = link;
+    this.#after(limits.messageTimeoutMs, () => {
+      const message = `no Hello within ${limits.messageTimeoutMs} ms`;
+      this.#fail(new TransportError('deadline', message));
+    });
   }
 
   receive(message: ClientMessage): void {
@@ -74,7 +141,7 @@ export class ServerStream {
     } else if (message.kind === 'cancel') {
       this.#inFlight.get(message.id)?.abort(new TransportError('cancelled', 'cancelled by the client'));
     } else if (this.#busy < this.#limits.maxInFlight) {
-      void this.#answer(message);
+      this.#take(message);
     } else {
       this.#held = message;
       this.#link.pause();
@@ -89,17 +156,18 @@ export class ServerStream {
 
   /** The link is gone. */
   gone(): void {
-    this.#closed = true;
+    this.#close();
     const reason = new TransportError('cancelled', 'the client is gone');
-    for (const controller of this.#inFlight.values()) controller.abort(reason);
+    for (const context of this.#inFlight.values()) context.abort(reason);
+    this.#inFlight.clear();
   }
 
-  /** Take nothing new, answer what was taken, and let the client end the stream. */
-  drain(): void {
-    if (this.#closed || this.#draining) return;
-    this.#draining = true;
-    if (this.#welcome) this.#link.send({ kind: 'goAway', reason: 'the cloud is shutting down' }, () => {});
-    else this.#fail(new TransportError('draining', 'the cloud is shutting down'));
+  /** Send the client away: what it has sent by then is answered, and it ends the stream. */
+  drain(reason: string): void {
+    if (this.#closed || this.#draining !== undefined) return;
+    this.#draining = reason;
+    if (this.#welcome) this.#link.send({ kind: 'goAway', reason }, () => {});
+    else this.#fail(new TransportError('draining', reason));
   }
 
   #open(message: ClientMessage): void {
@@ -107,46 +175,101 @@ export class ServerStream {
       if (message.kind !== 'hello') {
         throw new TransportError('bad-request', 'the first message of a stream must be a Hello');
       }
-      this.#welcome = { ...this.#service.hello(message.hello), ...this.#limits };
+      const { maxInFlight, maxPayloadBytes } = this.#limits;
+      const welcome = this.#service.hello(message.hello, this.#origin.caller);
+      this.#welcome = { ...welcome, maxInFlight, maxPayloadBytes };
+      clearTimeout(this.#timer); // the Hello's: the next is the first request's
+      this.#timer = undefined;
       this.#link.send({ kind: 'welcome', welcome: this.#welcome }, () => {});
     } catch (cause) {
-      this.#fail(TransportError.from(cause));
+      const error = TransportError.from(cause);
+      this.#service.refused?.(error.code, this.#origin.caller);
+      this.#fail(error);
     }
   }
 
-  async #answer(message: ClientMessage): Promise<void> {
+  #take(message: ClientMessage): void {
     this.#busy++;
-    const response = await this.#respond(message);
-    if (this.#closed) return;
-    // The slot stays taken until the answer is on its way, so a client that does not read fills no memory.
-    this.#link.send({ kind: 'response', response: this.#withoutVersion(response) }, () => {
-      this.#busy--;
-      const held = this.#held;
-      if (held && !this.#closed) {
-        this.#held = undefined;
-        void this.#answer(held);
-        this.#link.resume();
-      }
-      this.#endIfDone();
-    });
+    const refusal = this.#refused(message);
+    const request = message.kind === 'request' ? message.request : undefined;
+    if (refusal) {
+      if (refusal.error) this.#service.refused?.(refusal.error.code, this.#origin.caller, request);
+      this.#reply(refusal);
+    } else if (request) {
+      this.#infer(request);
+    }
   }
 
-  async #respond(message: ClientMessage): Promise<InferResponse> {
+  #refused(message: ClientMessage): InferResponse | undefined {
     if (message.kind !== 'request') {
       const what = message.kind === 'hello' ? 'a second Hello' : 'a message that cannot be read';
       return errorResponse(0, 'bad-request', `the cloud got ${what}`);
     }
     const { request } = message;
     const { id } = request;
-    if (this.#draining) return errorResponse(id, 'draining', 'the cloud is shutting down: ask another');
+    // What its credit let the client send before it could hear the GoAway is served like the rest.
+    if (this.#draining !== undefined && ++this.#late > this.#limits.maxInFlight) {
+      return errorResponse(id, 'draining', `${this.#draining}: ask another`);
+    }
     if (id === 0) return errorResponse(id, 'bad-request', 'the id of a request on a stream is at least 1');
     if (this.#inFlight.has(id)) return errorResponse(id, 'bad-request', `request ${id} is already in flight`);
-    const controller = new AbortController();
-    this.#inFlight.set(id, controller);
-    const context = { signal: controller.signal, peer: this.#peer };
-    const response = await answer(this.#service, this.#limits, request, context);
-    this.#inFlight.delete(id);
-    return response;
+    return refused(request, this.#limits);
+  }
+
+  #infer(request: InferRequest): void {
+    const { id } = request;
+    const context = new RequestContext(this.#origin, request);
+    this.#inFlight.set(id, context);
+    if (!this.#timer) this.#after(this.#limits.messageTimeoutMs, () => this.#timeOut());
+    const done = (response: InferResponse): void => {
+      if (this.#inFlight.get(id) !== context) return; // timed out, or the client is gone
+      this.#inFlight.delete(id);
+      this.#reply(response);
+    };
+    this.#service.infer(request, context).then(done, (cause) => done(failed(id, cause)));
+  }
+
+  #reply(response: InferResponse): void {
+    if (this.#closed) return;
+    // The slot stays taken until the answer is on its way, so a client that does not read fills no memory.
+    this.#link.send({ kind: 'response', response: this.#withoutVersion(response) }, this.#taken);
+  }
+
+  readonly #taken = (): void => {
+    this.#busy--;
+    const held = this.#held;
+    if (held && !this.#closed) {
+      this.#held = undefined;
+      this.#take(held);
+      this.#link.resume();
+    }
+    this.#endIfDone();
+  };
+
+  /** Answers what the service has not: the slot is free again, and the client knows. */
+  #timeOut(): void {
+    const { messageTimeoutMs } = this.#limits;
+    for (const [id, context] of this.#inFlight) {
+      const left = context.since + messageTimeoutMs - performance.now();
+      if (left > 0) {
+        this.#after(left, () => this.#timeOut());
+        return;
+      }
+      const error = new TransportError('deadline', `not answered within ${messageTimeoutMs} ms`);
+      this.#inFlight.delete(id);
+      context.abort(error);
+      this.#reply(failed(id, error));
+    }
+  }
+
+  /** One timer for all that is in flight: the oldest is due first. */
+  #after(delayMs: number, then: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      then();
+    }, Math.ceil(delayMs));
+    this.#timer.unref?.();
   }
 
   /** The client knows the version that Welcome named: it costs no bytes. */
@@ -157,12 +280,17 @@ export class ServerStream {
 
   #endIfDone(): void {
     if (this.#closed || !this.#clientEnded || this.#busy > 0 || this.#held) return;
-    this.#closed = true;
+    this.#close();
     this.#link.end();
   }
 
   #fail(error: TransportError): void {
-    this.#closed = true;
+    this.#close();
     this.#link.fail(error);
+  }
+
+  #close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
   }
 }

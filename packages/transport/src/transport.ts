@@ -1,3 +1,4 @@
+import type { TransportErrorCode } from './errors.ts';
 import type { BundleInfo, Hello, InferRequest, InferResponse, Welcome } from './messages.ts';
 
 /** The client's side. Every method fails with a TransportError and nothing else. */
@@ -40,18 +41,55 @@ export interface InferStream {
 /** The server's side; the cloud package implements it. */
 export interface InferenceService {
   /** Limits in the Welcome are the server's: what a service writes there is replaced. @throws TransportError */
-  hello(hello: Hello): Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes'>;
+  hello(hello: Hello, caller: Caller): Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes'>;
   /** Never rejects: errors are in the response. Payloads are within the limits. */
   infer(request: InferRequest, context: InferContext): Promise<InferResponse>;
+  /**
+   * For the service's books: the transport answered with an error by itself, a request or, without one, a Hello or a
+   * message that cannot be read. Must not throw.
+   */
+  refused?(code: TransportErrorCode, caller: Caller, request?: InferRequest): void;
   /** An empty name: the bundle that is served. @throws TransportError 'not-found' */
-  getBundle(name: string): BundleInfo | Promise<BundleInfo>;
+  getBundle(name: string, caller: Caller): BundleInfo | Promise<BundleInfo>;
   /** Chunks of any size. @throws TransportError 'not-found' */
-  fetchFile(bundle: string, file: string, offset: number): AsyncIterable<Uint8Array>;
+  fetchFile(bundle: string, file: string, offset: number, caller: Caller): AsyncIterable<Uint8Array>;
 }
 
-export interface InferContext {
-  /** Aborted when the client cancels or is gone: nobody needs the answer. */
-  readonly signal: AbortSignal;
+/** Who asks: the holder of a token, or of a client certificate, or else whoever sits at an address. */
+export interface Caller {
+  /** For logs, fairness and limits: the token's name, the certificate's common name, or the host. */
+  readonly name: string;
+  /** The bundles that it may use; absent: all. */
+  readonly bundles?: readonly string[];
+  /** Its own rate limit; absent: the service's. */
+  readonly imagesPerSecond?: number;
+}
+
+/** W3C Trace Context, as it came. */
+export interface TraceContext {
+  readonly traceparent: string;
+  readonly tracestate?: string;
+}
+
+/** Where a call comes from. */
+export interface Origin {
   /** The client's address, for the log. */
   readonly peer: string;
+  readonly caller: Caller;
+  /** That of the request, or else of its stream. */
+  readonly trace?: TraceContext;
+}
+
+/** What a service needs of an AbortSignal. A whole one costs 10 µs, which is a tenth of what there is for a request. */
+export interface CancelSignal {
+  readonly aborted: boolean;
+  /** Why, once it is aborted. */
+  readonly reason: unknown;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+export interface InferContext extends Origin {
+  /** Aborted when the client cancels or is gone: nobody needs the answer. */
+  readonly signal: CancelSignal;
 }

@@ -1,5 +1,5 @@
 import { fromJSON } from '@grpc/proto-loader';
-import type { MessageTypeDefinition } from '@grpc/proto-loader';
+import type { MessageTypeDefinition, PackageDefinition } from '@grpc/proto-loader';
 import { isErrorCode } from './errors.ts';
 import { descriptor } from './generated/descriptor.ts';
 import type { BundleInfoInput, BundleInfoOutput } from './generated/raccoon/v1/BundleInfo.ts';
@@ -18,6 +18,7 @@ import type { InferRequestInput, InferRequestOutput } from './generated/raccoon/
 import type { InferResponseInput, InferResponseOutput } from './generated/raccoon/v1/InferResponse.ts';
 import type { ResultInput, ResultOutput } from './generated/raccoon/v1/Result.ts';
 import type { ServerMessageInput, ServerMessageOutput } from './generated/raccoon/v1/ServerMessage.ts';
+import { decodeRequest, decodeResult, encodeRequest, encodeResult } from './hot-wire.ts';
 import type {
   BundleInfo,
   ClientMessage,
@@ -67,9 +68,15 @@ interface Types {
   readonly 'raccoon.v1.FileChunk': MessageTypeDefinition<FileChunkInput, FileChunkOutput>;
 }
 
+export const packageDefinition: PackageDefinition = fromJSON(descriptor, {
+  longs: Number,
+  defaults: true,
+  oneofs: true,
+});
+
 // The generated types describe this very descriptor, read with these very options.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-const types = fromJSON(descriptor, { longs: Number, defaults: true, oneofs: true }) as unknown as Types;
+const types = packageDefinition as unknown as Types;
 
 function wire<T, I extends object, O extends object>(
   type: MessageTypeDefinition<I, O>,
@@ -83,41 +90,66 @@ function wire<T, I extends object, O extends object>(
 }
 
 export const clientMessageWire: Wire<ClientMessage> = forgiving(
-  wire(types['raccoon.v1.ClientMessage'], clientToWire, clientFromWire),
+  withHotRequests(wire(types['raccoon.v1.ClientMessage'], clientToWire, clientFromWire)),
 );
 export const serverMessageWire: Wire<ServerMessage> = forgiving(
-  wire(types['raccoon.v1.ServerMessage'], serverToWire, serverFromWire),
+  withHotResults(wire(types['raccoon.v1.ServerMessage'], serverToWire, serverFromWire)),
 );
-export const inferRequestWire: Wire<InferRequest> = wire(
-  types['raccoon.v1.InferRequest'],
-  requestToWire,
-  requestFromWire,
+export const inferRequestWire: Wire<InferRequest | Unreadable> = forgivingCall(
+  wire(types['raccoon.v1.InferRequest'], requestToWire, requestFromWire),
 );
 export const inferResponseWire: Wire<InferResponse> = wire(
   types['raccoon.v1.InferResponse'],
   responseToWire,
   responseFromWire,
 );
-export const getBundleWire: Wire<BundleRequest> = wire(
-  types['raccoon.v1.GetBundleRequest'],
-  ({ name }: BundleRequest) => ({ name }),
-  ({ name }) => ({ name }),
+export const getBundleWire: Wire<BundleRequest | Unreadable> = forgivingCall(
+  wire(
+    types['raccoon.v1.GetBundleRequest'],
+    ({ name }: BundleRequest) => ({ name }),
+    ({ name }) => ({ name }),
+  ),
 );
 export const bundleInfoWire: Wire<BundleInfo> = wire(
   types['raccoon.v1.BundleInfo'],
   ({ name, version, manifest }: BundleInfo) => ({ name, version, manifest }),
   ({ name, version, manifest }) => ({ name, version, manifest: view(manifest) }),
 );
-export const fetchFileWire: Wire<FileRequest> = wire(
-  types['raccoon.v1.FetchFileRequest'],
-  ({ bundle, file, offset }: FileRequest) => ({ bundle, file, offset }),
-  ({ bundle, file, offset }) => ({ bundle, file, offset }),
+export const fetchFileWire: Wire<FileRequest | Unreadable> = forgivingCall(
+  wire(
+    types['raccoon.v1.FetchFileRequest'],
+    ({ bundle, file, offset }: FileRequest) => ({ bundle, file, offset }),
+    ({ bundle, file, offset }) => ({ bundle, file, offset }),
+  ),
 );
 export const fileChunkWire: Wire<Uint8Array> = wire(
   types['raccoon.v1.FileChunk'],
   (data: Uint8Array) => ({ data }),
   ({ data }) => view(data),
 );
+
+function withHotRequests({ encode, decode }: Wire<ClientMessage>): Wire<ClientMessage> {
+  return {
+    encode: (message) => (message.kind === 'request' ? encodeRequest(message.request) : encode(message)),
+    decode: (bytes) => {
+      const request = decodeRequest(bytes);
+      return request ? { kind: 'request', request } : decode(bytes);
+    },
+  };
+}
+
+function withHotResults({ encode, decode }: Wire<ServerMessage>): Wire<ServerMessage> {
+  return {
+    encode: (message) =>
+      message.kind === 'response' && message.response.result
+        ? encodeResult(message.response)
+        : encode(message),
+    decode: (bytes) => {
+      const response = decodeResult(bytes);
+      return response ? { kind: 'response', response } : decode(bytes);
+    },
+  };
+}
 
 /** On a stream, bytes that make no sense are one message that makes no sense: the framing around them still holds. */
 function forgiving<T>({ encode, decode }: Wire<T | Unreadable>): Wire<T | Unreadable> {
@@ -131,6 +163,11 @@ function forgiving<T>({ encode, decode }: Wire<T | Unreadable>): Wire<T | Unread
       }
     },
   };
+}
+
+/** The same for the one message of a call. */
+function forgivingCall<T extends object>({ encode, decode }: Wire<T>): Wire<T | Unreadable> {
+  return forgiving({ encode: (message) => ('kind' in message ? Buffer.alloc(0) : encode(message)), decode });
 }
 
 function clientToWire(message: ClientMessage): ClientMessageInput {
@@ -162,7 +199,7 @@ function serverFromWire({ response, welcome, goAway }: ServerMessageOutput): Ser
 }
 
 function requestToWire(request: InferRequest): InferRequestInput {
-  const { id, payload, timeoutMs, topK, wantLogits, sliceIndex, moreSlices } = request;
+  const { id, payload, timeoutMs, topK, wantLogits, sliceIndex, moreSlices, priority, traceparent } = request;
   return {
     id,
     payload,
@@ -171,6 +208,8 @@ function requestToWire(request: InferRequest): InferRequestInput {
     ...(wantLogits ? { wantLogits } : {}),
     ...(sliceIndex ? { sliceIndex } : {}),
     ...(moreSlices ? { moreSlices } : {}),
+    ...(priority ? { priority } : {}),
+    ...(traceparent ? { traceparent } : {}),
   };
 }
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile, readdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, resolve, sep } from 'node:path';
-import { loadBundle, type Bundle } from '../bundle.ts';
+import { loadBundle, type Bundle, type LoadOptions } from '../bundle.ts';
 import { BundleError } from '../errors.ts';
 import type { FileSource } from '../source.ts';
 
@@ -54,9 +54,9 @@ export function findBundle(nameOrPath: string, cwd: string = process.cwd()): str
  * Finds and loads a bundle by name or path.
  * @throws BundleError
  */
-export function openBundle(nameOrPath: string, cwd?: string): Promise<Bundle> {
+export function openBundle(nameOrPath: string, cwd?: string, options?: LoadOptions): Promise<Bundle> {
   // async, so that a bundle that is not found rejects like one that is broken
-  return Promise.resolve().then(() => loadBundle(folderSource(findBundle(nameOrPath, cwd))));
+  return Promise.resolve().then(() => loadBundle(folderSource(findBundle(nameOrPath, cwd)), options));
 }
 
 /** The folders of all bundles that a name would find. */

@@ -25,9 +25,9 @@ are in points of top-1, with the 95 % interval of a paired bootstrap over the ph
 the same ones (the same --data, --limit and --seed).
 
 Examples:
+  raccoon compare mine.json yours.json, after
   raccoon eval --bundle mine --data imagenet20/val --limit 1000 --json --photos > mine.json
-  raccoon eval --bundle yours --data imagenet20/val --limit 1000 --json --photos > yours.json
-  raccoon compare mine.json yours.json`,
+  raccoon eval --bundle yours --data imagenet20/val --limit 1000 --json --photos > yours.json`,
     )
     .action(async (anchorFile: string, testFiles: string[], { json }: { json?: true }) => {
       const anchors = await readRows(anchorFile);

@@ -20,7 +20,7 @@ export function decodeCommand(): Command {
       const local = await openService({ bundle: flags.bundle, workers: 1 });
       const response = await local.service.infer(
         { id: 1, payload: slices[0]!, topK: flags.top },
-        { signal: new AbortController().signal, peer: 'local' },
+        { signal: new AbortController().signal, peer: 'local', caller: { name: 'local' } },
       );
       await local.close();
       if (response.error) throw new Error(`${file}: ${response.error.message}`);

@@ -18,6 +18,24 @@ Examples:
     );
 }
 
+export function trainPaperCommand(): Command {
+  return trainingCommand('train-paper', 'train-paper')
+    .description("Train one of the paper's models, or its baseline (PyTorch).")
+    .addHelpText(
+      'after',
+      `
+One network for each N and lambda. --weights is a ResNet-18, 34 or 50 in torchvision's layout; without it the network is
+trained from scratch. raccoon bundle import turns the checkpoint into a bundle. Needs packages/training/.venv:
+npx nx run training:setup makes it. Every option: raccoon train-paper -- --help
+The same command resumes a run that was stopped.
+
+Examples:
+  raccoon train-paper --model paper-n4 --lambda 1.28 --data imagenet --weights resnet50.pth --run runs/n4
+  raccoon train-paper --model entropic-student --lambda 0.32 --data imagenet --weights resnet50.pth --run runs/student
+  raccoon train-paper --model paper-n0 --lambda 0.64 --depth 18 --data ../shared/data/imagenet20 --run runs/n0`,
+    );
+}
+
 export function exportCommand(): Command {
   return trainingCommand('export', 'export')
     .description('Write a trained run as a bundle, checked against ONNX Runtime.')

@@ -172,15 +172,16 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                 "moreSlices": {
                   "type": "bool",
                   "id": 7
+                },
+                "priority": {
+                  "type": "uint32",
+                  "id": 8
+                },
+                "traceparent": {
+                  "type": "string",
+                  "id": 9
                 }
-              },
-              "reserved": [
-                [
-                  8,
-                  8
-                ],
-                "priority"
-              ]
+              }
             },
             "Cancel": {
               "fields": {

@@ -8,8 +8,13 @@ import type { BundleInfo, Hello, InferRequest, InferResponse, ServerMessage } fr
 import type { CallOptions, InferStream, Transport } from '../transport.ts';
 import { methods } from './methods.ts';
 import { fromStatus } from './status.ts';
+import { channelCredentials, tlsProblem, type ClientTls } from './tls.ts';
 
 export interface GrpcClientOptions {
+  /** `true`: by the authorities that Node knows. Absent: without TLS. */
+  readonly tls?: ClientTls | true;
+  /** Sent as `authorization: Bearer`, over TLS or to this machine only. A function is asked for each stream and call. */
+  readonly token?: string | (() => string);
   /** ms until a cloud must have answered a Hello, or a single call beyond its own timeout; 10,000 unless given. */
   readonly answerTimeoutMs?: number;
 }
@@ -17,25 +22,44 @@ export interface GrpcClientOptions {
 /** The largest message from a cloud: a manifest of some thousand classes. */
 const maxReceiveBytes = 4 * 1024 * 1024;
 
-/** A transport over one connection to `target` (host:port), made with the first call. */
-export function connectGrpc(target: string, { answerTimeoutMs = 10_000 }: GrpcClientOptions = {}): Transport {
-  return new GrpcTransport(target, answerTimeoutMs);
+/**
+ * A transport over one connection to `target` (host:port), made with the first call and again when it breaks.
+ * @throws TransportError 'bad-request' for TLS files that cannot be used, or a token without TLS
+ */
+export function connectGrpc(target: string, options: GrpcClientOptions = {}): Transport {
+  if (options.token !== undefined && !options.tls && !isLoopback(target)) {
+    const message = `a token to ${target} could be read on its way: connect with tls (raccoon edge --tls-ca, or --tls)`;
+    throw new TransportError('bad-request', message);
+  }
+  return new GrpcTransport(target, options);
+}
+
+function isLoopback(target: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[::1\])(:\d+)?$/.test(target);
 }
 
 class GrpcTransport implements Transport {
   readonly #target: string;
   readonly #answerTimeoutMs: number;
+  readonly #token: string | (() => string) | undefined;
   readonly #client: Client;
   readonly #calls = new Set<{ cancel(): void }>();
   #closed = false;
 
-  constructor(target: string, answerTimeoutMs: number) {
+  constructor(target: string, { answerTimeoutMs = 10_000, tls, token }: GrpcClientOptions) {
     this.#target = target;
     this.#answerTimeoutMs = answerTimeoutMs;
-    this.#client = new Client(target, credentials.createInsecure(), {
+    this.#token = token;
+    const serverName = tls === true ? undefined : tls?.serverName;
+    this.#client = new Client(target, tls ? channelCredentials(tls) : credentials.createInsecure(), {
+      ...(serverName !== undefined && {
+        'grpc.ssl_target_name_override': serverName,
+        'grpc.default_authority': serverName,
+      }),
       'grpc.max_receive_message_length': maxReceiveBytes,
       'grpc.keepalive_time_ms': 20_000,
       'grpc.keepalive_timeout_ms': 10_000,
+      'grpc.max_reconnect_backoff_ms': 10_000, // of the two minutes that gRPC may wait, a cloud is back in seconds
       'grpc.enable_channelz': 0, // it would grow with every call
       'grpc.enable_retries': 0, // they would keep every message of a stream
       'grpc.use_local_subchannel_pool': 1, // a connection of our own, gone with close()
@@ -77,7 +101,13 @@ class GrpcTransport implements Transport {
     this.#assertOpen();
     const { path, requestSerialize, responseDeserialize } = methods.fetchFile;
     const request = { bundle, file, offset };
-    const call = this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+    const call = this.#client.makeServerStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      this.#metadata(),
+    );
     call.on('error', () => {}); // one more comes after a reader that left early
     this.#calls.add(call);
     try {
@@ -99,7 +129,12 @@ class GrpcTransport implements Transport {
 
   #link(events: ClientStream): ClientLink {
     const { path, requestSerialize, responseDeserialize } = methods.infer;
-    const call = this.#client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+    const call = this.#client.makeBidiStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      this.#metadata(),
+    );
     let failure: unknown;
     call.on('data', (message: ServerMessage) => events.receive(message));
     call.on('error', (cause) => {
@@ -119,6 +154,13 @@ class GrpcTransport implements Transport {
     };
   }
 
+  #metadata(): Metadata {
+    const metadata = new Metadata();
+    const token = typeof this.#token === 'function' ? this.#token() : this.#token;
+    if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
+    return metadata;
+  }
+
   /** Rejects with what grpc-js says. */
   #unary<Q, S>(
     method: MethodDefinition<Q, S>,
@@ -134,7 +176,7 @@ class GrpcTransport implements Transport {
         method.requestSerialize,
         method.responseDeserialize,
         request,
-        new Metadata(),
+        this.#metadata(),
         { deadline: Date.now() + timeoutMs },
         (cause, response) => {
           signal?.removeEventListener('abort', cancel);
@@ -156,7 +198,7 @@ class GrpcTransport implements Transport {
   #error(cause: unknown, signal?: AbortSignal): TransportError {
     if (this.#closed) return closedError();
     if (signal?.aborted) return TransportError.cancelled(signal);
-    const said = fromStatus(cause);
+    const said = fromStatus(cause) ?? tlsProblem(cause, this.#target);
     if (said) return said;
     const error = TransportError.from(cause, this.#target);
     const { code } = error;

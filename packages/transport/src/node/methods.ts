@@ -1,5 +1,12 @@
 import type { MethodDefinition } from '@grpc/grpc-js';
-import type { BundleInfo, ClientMessage, InferRequest, InferResponse, ServerMessage } from '../messages.ts';
+import type {
+  BundleInfo,
+  ClientMessage,
+  InferRequest,
+  InferResponse,
+  ServerMessage,
+  Unreadable,
+} from '../messages.ts';
 import {
   bundleInfoWire,
   clientMessageWire,
@@ -15,9 +22,9 @@ import type { BundleRequest, FileRequest, Wire } from '../wire.ts';
 /** The service's methods with our own messages at both ends: handlers never see protobuf. */
 export interface Methods {
   readonly infer: MethodDefinition<ClientMessage, ServerMessage>;
-  readonly inferOnce: MethodDefinition<InferRequest, InferResponse>;
-  readonly getBundle: MethodDefinition<BundleRequest, BundleInfo>;
-  readonly fetchFile: MethodDefinition<FileRequest, Uint8Array>;
+  readonly inferOnce: MethodDefinition<InferRequest | Unreadable, InferResponse>;
+  readonly getBundle: MethodDefinition<BundleRequest | Unreadable, BundleInfo>;
+  readonly fetchFile: MethodDefinition<FileRequest | Unreadable, Uint8Array>;
 }
 
 export const methods: Methods = {

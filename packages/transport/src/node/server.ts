@@ -1,157 +1,226 @@
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
+import { service as healthMethods } from 'grpc-health-check';
 import { TransportError } from '../errors.ts';
-import type { BundleInfo, ClientMessage, InferRequest, InferResponse, ServerMessage } from '../messages.ts';
+import type {
+  BundleInfo,
+  ClientMessage,
+  InferRequest,
+  InferResponse,
+  ServerMessage,
+  Unreadable,
+} from '../messages.ts';
 import { limitsFrom } from '../protocol.ts';
 import type { Limits } from '../protocol.ts';
-import { answer, ServerStream } from '../server-stream.ts';
+import { answer, RequestContext, ServerStream } from '../server-stream.ts';
 import type { InferenceService } from '../transport.ts';
 import type { BundleRequest, FileRequest } from '../wire.ts';
+import { Gate, type Authenticate } from './gate.ts';
+import { Health, type HealthStatus } from './health.ts';
+import { Listener, parseListen, type ListenerLimits } from './listener.ts';
 import { methods } from './methods.ts';
+import { addReflection } from './reflection.ts';
 import { toStatus } from './status.ts';
+import { ServerIdentity, type ServerTls } from './tls.ts';
 
-export interface GrpcServerOptions extends Partial<Limits> {
+export interface GrpcServerOptions extends Partial<Limits>, Partial<ListenerLimits> {
   /** host:port; port 0 takes a free one. */
   readonly listen: string;
+  /** Absent: no TLS. */
+  readonly tls?: ServerTls;
+  /** Asked once for each stream and single call. Absent: everyone may, by the name of its certificate or host. */
+  readonly authenticate?: Authenticate;
+  /** Whether clients may ask what there is to call, as grpcurl does; default true. */
+  readonly reflection?: boolean;
+  /** Streams and single calls of one connection at a time; more wait in their client. Default 1024. */
+  readonly maxStreamsPerConnection?: number;
+  /** ms of silence after which a connection is asked whether it is there, and those it has to answer; 20 s and 10 s. */
+  readonly keepaliveMs?: number;
+  readonly keepaliveTimeoutMs?: number;
 }
 
 export interface GrpcServer {
   /** host:port, with the port that was taken. */
   readonly address: string;
   readonly port: number;
+  /** grpc.health.v1, which everyone may ask. Nothing is SERVING before it is set; '' is when all others are. */
+  readonly health: {
+    /** `undefined` forgets the service. */
+    set(service: string, status: HealthStatus | undefined): void;
+  };
+  /** Open connections. */
+  readonly connections: number;
+  /** When the TLS certificate in use ends. */
+  readonly certificateExpires: Date | undefined;
   /** Stops listening, tells streams to go away, lets what is in flight finish for up to `graceMs`, then closes. */
   drain(graceMs: number): Promise<void>;
+  /** Closes at once: every link breaks. */
+  close(): void;
 }
 
 /** Room for a message's other fields, and for a Hello with a hundred codecs. */
 const slackBytes = 1024;
 /** Bytes of one FileChunk. */
 const chunkBytes = 65_536;
+/** Manifests and files under way at a time: each holds its bytes until its client has read them. */
+const maxDownloads = 64;
 
-/** @throws TransportError 'bad-request' for no address, 'unavailable' for one that cannot be listened on */
-export async function serveGrpc(
-  service: InferenceService,
-  { listen, ...given }: GrpcServerOptions,
-): Promise<GrpcServer> {
-  if (!/.:\d+$/.test(listen))
-    throw new TransportError('bad-request', `listen takes host:port, not "${listen}"`);
-  const limits = limitsFrom(given);
-  const streams = new Set<ServerStream>();
+/**
+ * @throws TransportError 'bad-request' for no address, or TLS files that cannot be used; 'unavailable' for an address
+ * that cannot be listened on
+ */
+export async function serveGrpc(service: InferenceService, options: GrpcServerOptions): Promise<GrpcServer> {
+  const { listen, tls, authenticate, reflection = true } = options;
+  const { host, port: wanted } = parseListen(listen);
+  const limits = limitsFrom(options);
+  const identity = tls && new ServerIdentity(tls);
   const server = new Server({
     'grpc.max_receive_message_length': limits.maxPayloadBytes + slackBytes,
-    'grpc.keepalive_time_ms': 20_000,
-    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.max_concurrent_streams': options.maxStreamsPerConnection ?? 1024,
+    'grpc.keepalive_time_ms': options.keepaliveMs ?? 20_000,
+    'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs ?? 10_000,
     'grpc.enable_channelz': 0, // it would grow with every call
   });
+  const listener = new Listener(server, options, identity);
+  const gate = new Gate(listener, authenticate);
+  const calls = new Calls(service, limits, gate);
+  const health = new Health();
   server.addService(
     { ...methods },
     {
-      infer: (call: Stream) => serveStream(service, limits, call, streams),
-      inferOnce: (call: Unary<InferRequest, InferResponse>, reply: sendUnaryData<InferResponse>) => {
-        void serveOnce(service, limits, call, reply);
-      },
-      getBundle: (call: Unary<BundleRequest, BundleInfo>, reply: sendUnaryData<BundleInfo>) => {
-        void serveBundle(service, call, reply);
-      },
-      fetchFile: (call: Download) => void serveFile(service, call),
+      infer: (call: Stream) => calls.infer(call),
+      inferOnce: (call: Unary<InferRequest, InferResponse>, reply: sendUnaryData<InferResponse>) =>
+        void calls.inferOnce(call, reply),
+      getBundle: (call: Unary<BundleRequest, BundleInfo>, reply: sendUnaryData<BundleInfo>) =>
+        void calls.getBundle(call, reply),
+      fetchFile: (call: Download) => void calls.fetchFile(call),
     },
   );
-  const port = await bind(server, listen);
-  const address = listen.replace(/\d+$/, String(port));
-  const drain = (graceMs: number): Promise<void> => {
-    for (const stream of streams) stream.drain();
-    return shutdown(server, address, graceMs);
+  server.addService(healthMethods, { ...health.handlers });
+  if (reflection) addReflection(server, gate);
+  const port = await listener.listen(host, wanted);
+  return {
+    address: listen.replace(/\d+$/, String(port)),
+    port,
+    health: { set: (name, now) => health.set(name, now) },
+    get connections() {
+      return listener.connections;
+    },
+    get certificateExpires() {
+      return identity?.expires;
+    },
+    drain: (graceMs) => {
+      health.end();
+      return listener.drain('the cloud is shutting down', graceMs);
+    },
+    close: () => listener.close(),
   };
-  return { address, port, drain };
 }
 
 type Stream = ServerDuplexStream<ClientMessage, ServerMessage>;
-type Unary<Q, S> = ServerUnaryCall<Q, S>;
-type Download = ServerWritableStream<FileRequest, Uint8Array>;
+type Unary<Q, S> = ServerUnaryCall<Q | Unreadable, S>;
+type Download = ServerWritableStream<FileRequest | Unreadable, Uint8Array>;
 
-function bind(server: Server, listen: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(listen, ServerCredentials.createInsecure(), (cause, port) => {
-      if (!cause) return resolve(port);
-      const message = `cannot listen on ${listen}: ${cause.message} - is the port taken?`;
-      reject(new TransportError('unavailable', message, { cause }));
-    });
-  });
-}
+/** Carries calls between grpc-js and the service. */
+class Calls {
+  readonly #service: InferenceService;
+  readonly #limits: Limits;
+  readonly #gate: Gate;
+  #downloads = 0;
 
-/** A client that never ends its stream must not keep the server from ending: after the grace, by force. */
-function shutdown(server: Server, address: string, graceMs: number): Promise<void> {
-  // Not forceShutdown, which with channelz off (grpc-js 1.14.7) leaves the connections open.
-  server.drain(address, graceMs);
-  return new Promise((resolve) => {
-    server.tryShutdown(() => resolve());
-  });
-}
-
-function serveStream(
-  service: InferenceService,
-  limits: Limits,
-  call: Stream,
-  streams: Set<ServerStream>,
-): void {
-  const stream = new ServerStream(service, limits, call.getPeer(), {
-    send: (message, taken) => call.write(message, taken),
-    pause: () => call.pause(),
-    resume: () => call.resume(),
-    end: () => call.end(),
-    fail: (error) => call.emit('error', toStatus(error)),
-  });
-  streams.add(stream);
-  call.on('data', (message: ClientMessage) => stream.receive(message));
-  call.on('end', () => stream.clientEnded());
-  // grpc-js says so at the end of every call, however it ended.
-  call.on('cancelled', () => {
-    streams.delete(stream);
-    stream.gone();
-  });
-}
-
-/** An error outcome becomes a status, for the proxies and dashboards that count those. */
-async function serveOnce(
-  service: InferenceService,
-  limits: Limits,
-  call: Unary<InferRequest, InferResponse>,
-  reply: sendUnaryData<InferResponse>,
-): Promise<void> {
-  const controller = new AbortController();
-  call.on('cancelled', () => controller.abort(new TransportError('cancelled', 'the client is gone')));
-  const context = { signal: controller.signal, peer: call.getPeer() };
-  const response = await answer(service, limits, call.request, context);
-  if (response.error) reply(toStatus(response.error));
-  else reply(null, response);
-}
-
-async function serveBundle(
-  service: InferenceService,
-  call: Unary<BundleRequest, BundleInfo>,
-  reply: sendUnaryData<BundleInfo>,
-): Promise<void> {
-  try {
-    reply(null, await service.getBundle(call.request.name));
-  } catch (cause) {
-    reply(toStatus(TransportError.from(cause)));
+  constructor(service: InferenceService, limits: Limits, gate: Gate) {
+    this.#service = service;
+    this.#limits = limits;
+    this.#gate = gate;
   }
-}
 
-async function serveFile(service: InferenceService, call: Download): Promise<void> {
-  const { bundle, file, offset } = call.request;
-  // Without this, a write to a client that is gone would wait for ever.
-  const gone = new Promise<void>((resolve) => call.on('cancelled', () => resolve()));
-  try {
-    for await (const data of service.fetchFile(bundle, file, offset)) {
-      for (let at = 0; at < data.length; at += chunkBytes) {
-        const chunk = data.subarray(at, at + chunkBytes);
-        await Promise.race([gone, new Promise<void>((resolve) => call.write(chunk, () => resolve()))]);
-        if (call.cancelled) return;
-      }
+  infer(call: Stream): void {
+    try {
+      const { origin, connection } = this.#gate.admit(call);
+      const stream = new ServerStream(this.#service, this.#limits, origin, {
+        send: (message, taken) => call.write(message, taken),
+        pause: () => call.pause(),
+        resume: () => call.resume(),
+        end: () => call.end(),
+        fail: (error) => call.emit('error', toStatus(error)),
+      });
+      connection.streams.add(stream);
+      call.on('data', (message: ClientMessage) => stream.receive(message));
+      call.on('end', () => stream.clientEnded());
+      // grpc-js says so at the end of every call, however it ended.
+      call.on('cancelled', () => {
+        connection.streams.delete(stream);
+        stream.gone();
+      });
+      if (connection.leaving !== undefined) stream.drain(connection.leaving);
+    } catch (cause) {
+      call.emit('error', toStatus(TransportError.from(cause)));
     }
-    call.end();
-  } catch (cause) {
-    call.emit('error', toStatus(TransportError.from(cause)));
   }
+
+  /** An error outcome becomes a status, for the proxies and dashboards that count those. */
+  async inferOnce(
+    call: Unary<InferRequest, InferResponse>,
+    reply: sendUnaryData<InferResponse>,
+  ): Promise<void> {
+    try {
+      const { origin } = this.#gate.admit(call);
+      const request = readable(call.request);
+      const context = new RequestContext(origin, request);
+      call.on('cancelled', () => context.abort(new TransportError('cancelled', 'the client is gone')));
+      const response = await answer(this.#service, this.#limits, request, context);
+      if (response.error) reply(toStatus(response.error));
+      else reply(null, response);
+    } catch (cause) {
+      reply(toStatus(TransportError.from(cause)));
+    }
+  }
+
+  async getBundle(call: Unary<BundleRequest, BundleInfo>, reply: sendUnaryData<BundleInfo>): Promise<void> {
+    try {
+      const { origin } = this.#gate.admit(call);
+      const { name } = readable(call.request);
+      this.#beginDownload(call);
+      reply(null, await this.#service.getBundle(name, origin.caller));
+    } catch (cause) {
+      reply(toStatus(TransportError.from(cause)));
+    }
+  }
+
+  async fetchFile(call: Download): Promise<void> {
+    try {
+      const { origin } = this.#gate.admit(call);
+      const { bundle, file, offset } = readable(call.request);
+      this.#beginDownload(call);
+      // Without this, a write to a client that is gone would wait for ever.
+      const gone = new Promise<void>((resolve) => call.on('cancelled', () => resolve()));
+      for await (const data of this.#service.fetchFile(bundle, file, offset, origin.caller)) {
+        for (let at = 0; at < data.length; at += chunkBytes) {
+          const chunk = data.subarray(at, at + chunkBytes);
+          await Promise.race([gone, new Promise<void>((resolve) => call.write(chunk, () => resolve()))]);
+          if (call.cancelled) return;
+        }
+      }
+      call.end();
+    } catch (cause) {
+      call.emit('error', toStatus(TransportError.from(cause)));
+    }
+  }
+
+  /** @throws TransportError 'overloaded' */
+  #beginDownload(call: { on(event: 'cancelled', ended: () => void): unknown }): void {
+    if (this.#downloads >= maxDownloads) {
+      const message = `${maxDownloads} downloads are under way: try again later`;
+      throw new TransportError('overloaded', message, { retryAfterMs: 1000 });
+    }
+    this.#downloads++;
+    call.on('cancelled', () => this.#downloads--);
+  }
+}
+
+/** @throws TransportError 'bad-request' */
+function readable<Q extends object>(request: Q | Unreadable): Q {
+  if ('kind' in request)
+    throw new TransportError('bad-request', 'the cloud got a message that cannot be read');
+  return request;
 }

@@ -9,6 +9,8 @@ export interface InferRequestInput {
   'wantLogits'?: (boolean);
   'sliceIndex'?: (number);
   'moreSlices'?: (boolean);
+  'priority'?: (number);
+  'traceparent'?: (string);
 }
 
 export interface InferRequestOutput {
@@ -19,4 +21,6 @@ export interface InferRequestOutput {
   'wantLogits': (boolean);
   'sliceIndex': (number);
   'moreSlices': (boolean);
+  'priority': (number);
+  'traceparent': (string);
 }

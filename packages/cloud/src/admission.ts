@@ -1,0 +1,104 @@
+import { CodecError, peekHeader, readHeader, type CodecErrorCode, type Header } from '@raccoon/codec';
+import type { Caller, InferRequest, TransportErrorCode } from '@raccoon/transport';
+import type { Model, Models } from './model.ts';
+import type { Refusal } from './pipeline.ts';
+import { RateLimit } from './rate-limit.ts';
+
+export interface AdmissionLimits {
+  /** Images per second of a caller that has no rate of its own; Infinity: no limit. */
+  readonly imagesPerSecond: number;
+}
+
+/** What the door says of a request; `point` where the header can be read. */
+export type Admitted =
+  | { readonly model: Model; readonly point: number; readonly refusal?: undefined }
+  | { readonly model?: Model; readonly point?: number; readonly refusal: Refusal };
+
+/** The door: what it refuses has cost nothing but a look at 16 bytes. */
+export class Admission {
+  readonly #models: Models;
+  readonly #rates: RateLimit;
+
+  constructor(models: Models, { imagesPerSecond }: AdmissionLimits) {
+    this.#models = models;
+    this.#rates = new RateLimit(imagesPerSecond);
+  }
+
+  /** @param now ms */
+  admit({ payload }: InferRequest, caller: Caller, now: number): Admitted {
+    let header;
+    let model;
+    try {
+      header = peekHeader(payload);
+      model = this.#models.withCodec(header.codecId);
+      // The worker checks the sum. Here it only tells a damaged header from one that asks for something else.
+      if (!model || !fits(header, model)) readHeader(payload);
+    } catch (error) {
+      if (!(error instanceof CodecError)) throw error;
+      return { refusal: refusal(transportCode(error.code), error.message, error.code) };
+    }
+    const { codecId, point, h, w, sliceCount } = header;
+    if (!model) return { point, refusal: refusal('unknown-codec', this.unknownCodec(codecId)) };
+    const { name, latent } = model.bundle.manifest;
+    const refuse = (...why: Parameters<typeof refusal>): Admitted => ({
+      model,
+      point,
+      refusal: refusal(...why),
+    });
+    if (!mayUse(caller, name)) return refuse('forbidden', `${caller.name} may not use ${name}`);
+    if (!fits(header, model)) {
+      // its first channels alone would give some answer, and not the one that was asked for
+      if (sliceCount > 1)
+        return refuse('bad-request', `1 of ${sliceCount} slices: send the image as one`, 'slices');
+      return refuse(
+        'bad-request',
+        `a latent of ${h}x${w}; ${name} takes ${latent.height}x${latent.width}`,
+        'shape',
+      );
+    }
+    const waitMs = this.#rates.take(caller, now);
+    if (waitMs > 0) {
+      const message = `${caller.name} sends more images per second than it may: slow down`;
+      return refuse('rate-limited', message, 'rate', Math.min(Math.ceil(waitMs), 0xffff_ffff));
+    }
+    return { model, point };
+  }
+
+  /** For a codec, or several, that nobody has. */
+  unknownCodec(ids: string): string {
+    const served = this.#models.all.map(
+      ({ bundle }) =>
+        `${bundle.manifest.name} ${bundle.manifest.version} (${[...bundle.codecs.keys()].join(', ')})`,
+    );
+    return `codec ${ids} is not one of ${served.join(', ')}: edge and cloud need the same bundle`;
+  }
+}
+
+/** Whether a header says what the model takes: images of one slice, and of one size. */
+function fits({ h, w, sliceCount }: Header, { bundle }: Model): boolean {
+  const { height, width } = bundle.manifest.latent;
+  return sliceCount === 1 && h === height && w === width;
+}
+
+/** Whether a caller may use a bundle. */
+export function mayUse({ bundles }: Caller, name: string): boolean {
+  return bundles === undefined || bundles.includes(name);
+}
+
+function refusal(code: TransportErrorCode, message: string, reason = '', retryAfterMs = 0): Refusal {
+  return { code, message, reason, retryAfterMs };
+}
+
+/** A damaged bitstream is the client's fault or the link's; tables and files never come this way. */
+function transportCode(code: CodecErrorCode): TransportErrorCode {
+  switch (code) {
+    case 'too-many-bytes':
+      return 'payload-too-large';
+    case 'version':
+    case 'flags':
+    case 'too-many-symbols':
+      return 'bad-request';
+    default:
+      return 'corrupt-bitstream';
+  }
+}
