@@ -66,7 +66,7 @@ export class Authority {
     );
     const signature = sign('sha256', content, this.#keys.privateKey);
     const certificate = sequence(content, ecdsaWithSha256, der(0x03, Uint8Array.of(0), signature));
-    const base64 = certificate.toString('base64').replaceAll(/.{64}/g, '$&\n');
+    const base64 = certificate.toString('base64').replaceAll(/.{64}(?=.)/g, '$&\n'); // an empty line is no PEM
     return `-----BEGIN CERTIFICATE-----\n${base64}\n-----END CERTIFICATE-----\n`;
   }
 }

@@ -100,7 +100,7 @@ describe('eval', () => {
 
   test('rows with their photos can be compared, others not', async () => {
     const folder = temporaryFolder();
-    const args = ['eval', '--data', imageFolder(), '--rate', '0', '--json'];
+    const args = ['eval', '--data', imageFolder(), '--rate', '0', '--precision', 'float32', '--json'];
     const write = async (name: string, ...more: string[]): Promise<string> => {
       const { stdout } = await raccoon([...args, ...more]);
       writeFileSync(join(folder, name), stdout);

@@ -88,6 +88,7 @@ async function put(folder: string, version: string, changes: { name?: string; la
   const manifest = parseManifest(readFileSync(join(small, file), 'utf8'), small);
   Object.assign(manifest, { version }, changes);
   if (changes.latentSpaceId) {
+    manifest.codecs.length = 1; // those of older versions are of the same latent space
     const tables = readFileSync(join(small, manifest.codecs[0]!.tables));
     manifest.codecs[0]!.id = await codecId(tables, changes.latentSpaceId);
   }

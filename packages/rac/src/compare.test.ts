@@ -38,9 +38,13 @@ test('other photos, or in another order, are refused', () => {
   expect(() => pairedDifference([], [])).toThrow('same photos');
 });
 
-test('a partner has as many blocks and the nearest rate', () => {
+test('a partner has as many blocks, the same precision where there is one, and the nearest rate', () => {
   const anchors = [row(0, 0.3), row(8, 0.1), row(8, 0.28), row(8, 1)];
   expect(partnerOf(row(8, 0.3), anchors)).toBe(anchors[2]);
   expect(partnerOf(row(8, 0.6), anchors)).toBe(anchors[3]);
+  const int8 = { ...row(8, 0.9), precision: 'int8' } as const;
+  expect(partnerOf(row(8, 0.9), [int8, ...anchors])).toBe(anchors[3]);
+  expect(partnerOf(int8, [int8, ...anchors])).toBe(int8);
+  expect(partnerOf(int8, anchors)).toBe(anchors[3]);
   expect(() => partnerOf(row(4, 0.3), anchors)).toThrow('n=4');
 });

@@ -56,10 +56,11 @@ export function pairedDifference(
   };
 }
 
-/** Of the rows with as many blocks, the one whose rate is nearest. @throws Error when there is none */
+/** Of the rows with as many blocks, in the same precision if there are any, the nearest rate. @throws Error: none */
 export function partnerOf<Row extends ComparedRow>(row: ComparedRow, among: readonly Row[]): Row {
   const same = among.filter(({ n }) => n === row.n);
   if (same.length === 0) throw new Error(`the anchor has no row with n=${row.n}`);
+  const alike = same.filter(({ precision }) => precision === row.precision);
   const far = (other: Row): number => Math.abs(Math.log(other.payloadBpp / row.payloadBpp));
-  return same.reduce((best, other) => (far(other) < far(best) ? other : best));
+  return (alike.length > 0 ? alike : same).reduce((best, other) => (far(other) < far(best) ? other : best));
 }
