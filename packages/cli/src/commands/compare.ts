@@ -21,8 +21,8 @@ export function compareCommand(): Command {
       'after',
       `
 Every row of <tests> is compared with that row of <anchor> which has as many blocks and the nearest rate, in the same
-precision if there is one. Differences are in points of top-1, with the 95 % interval of a paired bootstrap over the photos: both must have been measured on
-the same ones (the same --data, --limit and --seed).
+precision if there is one. Differences are in points of top-1, with the 95 % interval of a paired bootstrap over the
+photos: both must have been measured on the same ones (the same --data, --limit and --seed).
 
 Examples:
   raccoon compare mine.json yours.json, after
