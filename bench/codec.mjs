@@ -4,23 +4,12 @@ import { deflateSync, inflateSync } from 'node:zlib';
 import { decodeBitstream, encodeBitstream } from '@raccoon/codec';
 import { RansTables, fromCounts } from '@raccoon/rans-coder';
 import { medians } from './median.mjs';
+import { random } from '../test/helpers/random.mjs';
 
 const CHANNELS = 48;
 const SIDE = 28;
 const PLANE = SIDE * SIDE;
 const SYMBOLS = CHANNELS * PLANE;
-
-/** Mulberry32 (Ettinger 2017, public domain): seeded numbers in [0, 1). */
-function mulberry32(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Standard deviation of each channel's symbols: from nearly always 0 to widely spread. */
 const deviations = Array.from({ length: CHANNELS }, (_, c) => 0.05 * 60 ** (c / (CHANNELS - 1)));
@@ -47,9 +36,9 @@ const codec = {
 };
 const codecs = new Map([[codec.id, codec]]);
 
-const random = mulberry32(1);
+const next = random(1);
 const symbols = Int16Array.from({ length: SYMBOLS }, (_, i) => {
-  const u = random() - 0.5;
+  const u = next() - 0.5;
   const std = deviations[Math.floor(i / PLANE)];
   return Math.round(-(std / Math.SQRT2) * Math.sign(u) * Math.log(1 - 2 * Math.abs(u)));
 });

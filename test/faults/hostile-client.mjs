@@ -1,5 +1,5 @@
 // A child process of hostile.mjs. Says 'ready', is told how to behave, says 'at it' when the clock may run, and in the end what
-// it was answered.
+// it was answered and what processor time it took.
 import { createConnection } from 'node:net';
 import { constants } from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -28,7 +28,11 @@ const STANDING = new Set(['slow readers', 'half-open connections', 'idle streams
 
 process.once('message', ({ behaviour, ...given }) => {
   if (!STANDING.has(behaviour)) standing();
-  void BEHAVIOURS[behaviour](given).then((answers) => process.send(answers, () => process.exit()));
+  const before = process.cpuUsage();
+  void BEHAVIOURS[behaviour](given).then((answers) => {
+    const { user, system } = process.cpuUsage(before);
+    process.send({ answers, processorSeconds: (user + system) / 1e6 }, () => process.exit());
+  });
 });
 process.send('ready');
 

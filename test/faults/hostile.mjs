@@ -6,7 +6,7 @@ import { defaultLimits } from '@raccoon/transport';
 import { openLanes } from '../helpers/lane.mjs';
 import { closedLoop, openLoop } from '../helpers/load.mjs';
 import { shipped, tiny } from '../helpers/payloads.mjs';
-import { descendants, residentBytes } from '../helpers/processes.mjs';
+import { descendants, processorSeconds, residentBytes } from '../helpers/processes.mjs';
 import { Service } from '../helpers/service.mjs';
 import { median, quantile } from '../helpers/statistics.mjs';
 
@@ -60,16 +60,23 @@ export async function run({ seconds: given, rounds, bundle, only, short }, repor
   const memory = () =>
     [service.pid, ...descendants(service.pid)].reduce((sum, pid) => sum + residentBytes(pid), 0) / 2 ** 20;
 
+  const processor = () =>
+    [service.pid, ...descendants(service.pid)].reduce((sum, pid) => sum + processorSeconds(pid), 0);
+
   await good(1);
   const kinds = Object.entries(KINDS).filter(([kind]) => !only || kind === only);
-  const seen = Object.fromEntries(kinds.map(([kind]) => [kind, { before: [], beside: [], answers: {} }]));
+  const seen = Object.fromEntries(
+    kinds.map(([kind]) => [kind, { before: [], beside: [], service: [], client: [], answers: {} }]),
+  );
   const uncounted = [];
   let failed = 0;
   const sizes = [];
   for (let round = 0; round < (short ? 1 : rounds); round++) {
     for (const [at, [kind, codes]] of kinds.entries()) {
       const seed = 100 * round + at + 2; // the same arrivals without and with
+      const start = processor();
       const before = await good(seed);
+      const alone = processor() - start;
       sizes.push(memory());
       const counted = await service.metrics();
       const hostile = await behave({
@@ -82,9 +89,12 @@ export async function run({ seconds: given, rounds, bundle, only, short }, repor
         share: rate / 9,
         maxPayloadBytes: defaultLimits.maxPayloadBytes,
       });
+      const joined = processor();
       const beside = await good(seed);
+      seen[kind].service.push((1000 * (processor() - joined - alone)) / seconds);
       seen[kind].megabytes = memory();
-      const answers = await hostile.answers;
+      const { answers, processorSeconds: taken } = await hostile.answers;
+      seen[kind].client.push((1000 * taken) / seconds);
       const since = await service.metrics();
       failed += before.failed + beside.failed;
       seen[kind].before.push(quantile(before.latencies, 0.99));
@@ -116,6 +126,8 @@ export async function run({ seconds: given, rounds, bundle, only, short }, repor
           'p99 without, ms': median(turns.before),
           with: median(turns.beside),
           ratio: ratio(turns),
+          'processor ms/s: service': median(turns.service),
+          'hostile client': median(turns.client),
           'MB with': turns.megabytes,
           answers: JSON.stringify(turns.answers),
         },

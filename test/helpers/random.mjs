@@ -1,5 +1,11 @@
-/** A linear congruential generator (Numerical Recipes), in [0, 1): the same numbers for a seed on every machine. */
+/** Mulberry32 (Ettinger 2017, public domain): seeded numbers in [0, 1), the same on every machine. */
 export function random(seed) {
   let state = seed >>> 0;
-  return () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
 }
