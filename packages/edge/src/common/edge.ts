@@ -1,7 +1,8 @@
-import type { Bundle } from '@raccoon/bundle';
+import { BundleError, type Bundle, type Manifest, type OperatingPoint } from '@raccoon/bundle';
 import { encodeBitstream, quantise } from '@raccoon/codec';
 import { EdgeError } from './errors.ts';
 import type { ImageInput } from './image.ts';
+import type { EncoderChoice } from './controller/policy.ts';
 import type { Encoder, Runtime } from './runtime.ts';
 import { toTensor } from './tensor.ts';
 
@@ -32,6 +33,17 @@ export interface EncodeOptions {
   exit?: boolean;
 }
 
+/** One image after the encoder network, before a rate was chosen. */
+export interface AnalysedImage {
+  readonly encoder: EncoderChoice;
+  /** (1, C, h, w), before gain and rounding. */
+  readonly latent: Float32Array;
+  /** (K), the local exit's, when asked for and where the bundle has one. */
+  readonly exitLogits?: Float32Array;
+  readonly imageMs: number;
+  readonly encoderMs: number;
+}
+
 /** image -> tensor -> latent -> symbols -> bitstream. Opens no sockets. */
 export interface Edge {
   readonly bundle: Bundle;
@@ -40,8 +52,26 @@ export interface Edge {
    * @throws EdgeError about the image, BundleError about the encoder's file, CodecError `symbol-range`
    */
   encode(image: ImageInput, point?: number, options?: EncodeOptions): Promise<EncodedImage>;
+  /**
+   * The first half of `encode`: image -> tensor -> latent. What is sent of it, and at what rate, can be chosen then.
+   * @throws EdgeError about the image, BundleError about the encoder's file
+   */
+  analyse(image: ImageInput, encoder: EncoderChoice, options?: EncodeOptions): Promise<AnalysedImage>;
+  /** The second half: latent -> symbols -> bitstream, at any point of its encoder. @throws CodecError `symbol-range` */
+  code(analysed: AnalysedImage, point: number): EncodedImage;
   /** Frees the encoder networks. */
   close(): Promise<void>;
+}
+
+/** A point of the encoder `choice`. @throws BundleError `unknown-point` */
+function encoderOf({ name, points }: Manifest, { n, precision }: EncoderChoice): OperatingPoint {
+  const found = points.find((point) => point.n === n && (point.precision ?? 'float32') === precision);
+  if (found) return found;
+  const encoders = new Set(points.map((point) => `n=${point.n} ${point.precision ?? 'float32'}`));
+  throw new BundleError(
+    'unknown-point',
+    `${name} has no encoder n=${n} ${precision}; it has ${[...encoders].join(', ')}`,
+  );
 }
 
 /** An edge over a bundle and a platform; encoders are loaded at their first use and kept. */
@@ -60,50 +90,76 @@ export function createEdge(bundle: Bundle, runtime: Runtime): Edge {
     return encoder;
   }
 
+  function pointAt(point: number): OperatingPoint {
+    const operating = manifest.points[point];
+    if (operating) return operating;
+    throw new RangeError(`point ${point}: ${manifest.name} has points 0 to ${manifest.points.length - 1}`);
+  }
+
+  async function analyse(
+    image: ImageInput,
+    choice: EncoderChoice,
+    { exit = false }: EncodeOptions = {},
+  ): Promise<AnalysedImage> {
+    if (closed) throw new EdgeError('closed', 'this edge was closed');
+    const { channels, height: h, width: w } = manifest.latent;
+    const { encoder: file } = encoderOf(manifest, choice);
+    const encoder = await encoderFor(file);
+    const start = performance.now();
+    const tensor = toTensor(await runtime.readPixels(image, manifest.input), manifest.input);
+    const decoded = performance.now();
+    const { latent, exitLogits } = await encoder.run(tensor, exit && manifest.exit !== undefined);
+    if (latent.length !== channels * h * w) {
+      throw new EdgeError('encoder', `${file} gave ${latent.length} values, not ${channels}x${h}x${w}`);
+    }
+    if (exitLogits && exitLogits.length !== manifest.classes.length) {
+      throw new EdgeError(
+        'encoder',
+        `the exit of ${file} gave ${exitLogits.length} logits for ${manifest.classes.length} classes`,
+      );
+    }
+    return {
+      encoder: choice,
+      latent,
+      ...(exitLogits && { exitLogits }),
+      imageMs: decoded - start,
+      encoderMs: performance.now() - decoded,
+    };
+  }
+
+  function code(analysed: AnalysedImage, point: number): EncodedImage {
+    const start = performance.now();
+    const { n, precision = 'float32' } = pointAt(point);
+    const { encoder, latent, exitLogits, imageMs, encoderMs } = analysed;
+    if (n !== encoder.n || precision !== encoder.precision) {
+      throw new RangeError(
+        `point ${point} is n=${n} ${precision}, the latent n=${encoder.n} ${encoder.precision}`,
+      );
+    }
+    const { height: h, width: w } = manifest.latent;
+    const symbols = quantise(latent, h * w, point, codec.tables);
+    const slices = encodeBitstream(symbols, { h, w }, point, codec);
+    const bytes = slices.reduce((sum, slice) => sum + slice.length, 0);
+    return {
+      slices,
+      symbols,
+      ...(exitLogits && { exitLogits }),
+      point,
+      bytes,
+      bpp: (bytes * 8) / (manifest.input.width * manifest.input.height),
+      imageMs,
+      encoderMs,
+      codecMs: performance.now() - start,
+    };
+  }
+
   return {
     bundle,
-    async encode(image, point = manifest.defaultPoint, { exit = false } = {}) {
-      if (closed) throw new EdgeError('closed', 'this edge was closed');
-      const operating = manifest.points[point];
-      if (!operating) {
-        throw new RangeError(
-          `point ${point}: ${manifest.name} has points 0 to ${manifest.points.length - 1}`,
-        );
-      }
-      const { channels, height: h, width: w } = manifest.latent;
-      const encoder = await encoderFor(operating.encoder);
-
-      const start = performance.now();
-      const tensor = toTensor(await runtime.readPixels(image, manifest.input), manifest.input);
-      const decoded = performance.now();
-      const { latent, exitLogits } = await encoder.run(tensor, exit && manifest.exit !== undefined);
-      if (latent.length !== channels * h * w) {
-        throw new EdgeError(
-          'encoder',
-          `${operating.encoder} gave ${latent.length} values, not ${channels}x${h}x${w}`,
-        );
-      }
-      if (exitLogits && exitLogits.length !== manifest.classes.length) {
-        throw new EdgeError(
-          'encoder',
-          `the exit of ${operating.encoder} gave ${exitLogits.length} logits for ${manifest.classes.length} classes`,
-        );
-      }
-      const encoded = performance.now();
-      const symbols = quantise(latent, h * w, point, codec.tables);
-      const slices = encodeBitstream(symbols, { h, w }, point, codec);
-      const bytes = slices.reduce((sum, slice) => sum + slice.length, 0);
-      return {
-        slices,
-        symbols,
-        ...(exitLogits && { exitLogits }),
-        point,
-        bytes,
-        bpp: (bytes * 8) / (manifest.input.width * manifest.input.height),
-        imageMs: decoded - start,
-        encoderMs: encoded - decoded,
-        codecMs: performance.now() - encoded,
-      };
+    analyse,
+    code,
+    async encode(image, point = manifest.defaultPoint, options) {
+      const { n, precision = 'float32' } = pointAt(point);
+      return code(await analyse(image, { n, precision }, options), point);
     },
     async close() {
       closed = true;
