@@ -18,7 +18,6 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 
 /** Arrows of the table that stand in package.json although no line of code uses them yet. */
 export const NOT_USED_YET: Readonly<Record<string, readonly string[]>> = {
-  rac: ['transport'],
   cli: ['rans-coder'],
 };
 

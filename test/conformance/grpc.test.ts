@@ -202,6 +202,89 @@ test('a client that ignores its credit is read no further, and loses nothing', a
   expect(await statusOf(stream)).toMatchObject({ code: status.OK });
 });
 
+const rawSlice = (id: number, sliceIndex: number, moreSlices: boolean, size = 1): object => ({
+  request: { id, payload: Buffer.alloc(size), sliceIndex, moreSlices },
+});
+
+test('slices that nobody waits for are passed over: of no image, of one that is answered, of one slice', async () => {
+  const { server, service } = await serve();
+  const stream = rawStream(rawClient(server));
+  stream.write(rawHello);
+  await replies(stream, 1);
+  stream.write(rawSlice(1, 1, false)); // its first never came
+  stream.write(rawSlice(2, 0, true));
+  (await service.call(2)).answer(good(2));
+  expect(await replies(stream, 1)).toMatchObject([{ response: { id: 2 } }]);
+  stream.write(rawSlice(2, 1, false)); // it has crossed with the answer
+  stream.write(rawRequest(3));
+  stream.write(rawSlice(3, 1, false));
+  (await service.call(3)).answer(good(3));
+  expect(await replies(stream, 1)).toMatchObject([{ response: { id: 3 } }]);
+  expect(service.calls).toHaveLength(2);
+});
+
+test('first slices without end: read no further than the credit, and room for the rest of each', async () => {
+  const { server, service } = await serve({ maxInFlight: 2, maxPayloadBytes: 100, messageTimeoutMs: 200 });
+  const stream = rawStream(rawClient(server));
+  stream.write(rawHello);
+  await replies(stream, 1);
+  for (let id = 1; id <= 6; id++) stream.write(rawSlice(id, 0, true));
+  await service.call(2);
+  await settle();
+  expect(service.calls).toHaveLength(2);
+  const answers = await replies(stream, 6); // each time out, and make room for the next
+  expect(answers.map((reply) => JSON.stringify(reply))).toEqual(
+    Array(6).fill(expect.stringContaining('"deadline"')),
+  );
+});
+
+test('four slices at the limit: bytes that add up to more than it are not kept', async () => {
+  const { server, service } = await serve({ maxPayloadBytes: 100 });
+  const stream = rawStream(rawClient(server));
+  stream.write(rawHello);
+  await replies(stream, 1);
+  for (let index = 0; index < 4; index++) stream.write(rawSlice(1, index, index < 3, 100));
+  const { context } = await service.call(1);
+  await expect(context.later!.next()).rejects.toMatchObject({
+    code: 'payload-too-large',
+    message: 'the slices have 200 bytes, the cloud takes 100: send fewer bits per pixel',
+  });
+});
+
+test('a client that ends before its last slice', async () => {
+  const { server, service } = await serve();
+  const stream = rawStream(rawClient(server));
+  stream.write(rawHello);
+  await replies(stream, 1);
+  stream.write(rawSlice(1, 0, true));
+  stream.write(rawSlice(1, 1, true));
+  stream.end();
+  const { context, answer } = await service.call(1);
+  expect((await context.later!.next()).sliceIndex).toBe(1);
+  const message = 'the client ended its stream before slice 2 of request 1';
+  await expect(context.later!.next()).rejects.toMatchObject({ code: 'bad-request', message });
+  answer(good(1));
+  expect(await replies(stream, 1)).toMatchObject([{ response: { id: 1 } }]);
+  expect(await statusOf(stream)).toMatchObject({ code: status.OK });
+});
+
+test('More, as a client by the .proto file reads it', async () => {
+  const { server, service } = await serve();
+  const stream = rawStream(rawClient(server));
+  stream.write(rawHello);
+  expect(await replies(stream, 1)).toMatchObject([{ welcome: { maxSlices: 4 } }]);
+  // id 7, one byte, more slices, stop at 0.5: by hand
+  stream.write(Buffer.from('0a0c08071201013801550000003f', 'hex'));
+  const { request, context, answer } = await service.call(7);
+  expect(request).toMatchObject({ id: 7, moreSlices: true, stopMargin: 0.5 });
+  const next = context.later!.next(0.25);
+  expect(await replies(stream, 1)).toMatchObject([{ more: { id: 7, margin: 0.25 } }]);
+  stream.write(rawSlice(7, 1, false));
+  expect((await next).sliceIndex).toBe(1);
+  answer(good(7));
+  expect(await replies(stream, 1)).toMatchObject([{ response: { id: 7 } }]);
+});
+
 test('a client that ends while the cloud holds its last request is answered still', async () => {
   const { server, service } = await serve({ maxInFlight: 1 });
   const stream = rawStream(rawClient(server));

@@ -104,7 +104,7 @@ describe('TLS', () => {
     const other = authority.issue('other', { names: local });
     const missing = { cert: `${authority.folder}/nothing.pem`, key: files.key };
     await expect(serve({ tls: missing })).rejects.toEqual(
-      problem('bad-request', /cannot read tls.cert .*nothing/),
+      problem('bad-request', /cannot read the TLS certificate in .*nothing/),
     );
     await expect(serve({ tls: { cert: files.cert, key: other.key } })).rejects.toEqual(
       problem('bad-request', /cannot use .*server.pem, .*other.key for TLS: .*mismatch/),

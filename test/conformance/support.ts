@@ -13,8 +13,8 @@ import type {
   InferResponse,
   InferStream,
   Limits,
+  ServiceWelcome,
   Transport,
-  Welcome,
 } from '@raccoon/transport';
 import { serveMemory } from '@raccoon/transport/memory';
 import { connectGrpc, serveGrpc } from '@raccoon/transport/node';
@@ -37,7 +37,7 @@ export class ManualService implements InferenceService {
   readonly callers: Record<string, Caller> = {};
   #arrived: () => void = () => {};
 
-  hello(said: Hello, caller: Caller): Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes'> {
+  hello(said: Hello, caller: Caller): ServiceWelcome {
     this.callers['hello'] = caller;
     const codecIds = said.codecIds.filter((id) => hello.codecIds.includes(id));
     if (codecIds.length === 0)

@@ -38,6 +38,7 @@ describe.each(carriers)('transport over $name', ({ start }) => {
       bundleVersion: '1.2.3',
       maxInFlight: 3,
       maxPayloadBytes: 1000,
+      maxSlices: 4,
     });
   });
 
@@ -243,13 +244,6 @@ describe.each(carriers)('transport over $name', ({ start }) => {
       const response = await transport.inferOnce({ id: 3, payload: new Uint8Array(size) });
       expect(response).toMatchObject({ id: 3, error: { code: 'payload-too-large' } });
     }
-  });
-
-  test('more than one slice is for a later protocol', async () => {
-    const { stream } = await open();
-    await stream.send({ id: 1, payload: payload(1), moreSlices: true });
-    await stream.send({ id: 2, payload: payload(2), sliceIndex: 1 });
-    for (const id of [1, 2]) expect(await read(stream)).toMatchObject({ id, error: { code: 'bad-request' } });
   });
 
   test('a signal ends its stream and tells the service', async () => {

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { shipped, tiny } from '../helpers/payloads.mjs';
-import { RetryingClient } from '../helpers/retrying-client.mjs';
 import { freePort, Service } from '../helpers/service.mjs';
 import { median } from '../helpers/statistics.mjs';
 import { Traffic } from '../helpers/traffic.mjs';
@@ -17,15 +16,14 @@ export const options = {
 };
 
 export async function run({ rounds, bundle, concurrency, short }, report) {
-  const { folder, payloads } = await (short || bundle === 'tiny' ? tiny() : shipped());
+  const { folder, bundle: model, payloads } = await (short || bundle === 'tiny' ? tiny() : shipped());
   const times = short ? 2 : rounds;
   const listen = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   const start = (at) =>
     Service.start(['--bundle', folder, '--workers', '1', '--drain-seconds', '20'], { listen: listen[at] });
   const services = [await start(0), await start(1)];
-  const client = new RetryingClient(listen);
-
-  const traffic = new Traffic(client, payloads, concurrency);
+  const reconnect = { maxSends: 2 };
+  const traffic = await Traffic.start(listen, { bundle: model, payloads, concurrency, reconnect });
   const exitCodes = [];
   const seconds = [];
   for (let round = 0; round < times; round++) {
@@ -37,17 +35,16 @@ export async function run({ rounds, bundle, concurrency, short }, report) {
     services[leaving] = await start(leaving);
   }
   await traffic.stop();
-  await client.close();
   for (const service of services) exitCodes.push(await service.stop());
 
   for (const failure of traffic.failures) report.note(failure);
   report.table(`${times} times SIGTERM, ${concurrency} requests at any time`, {
     requests: traffic.codes,
-    'refused and sent to the other': traffic.retried,
+    'refused and sent to the other': traffic.resent,
     'seconds from SIGTERM to exit': { median: median(seconds), max: Math.max(...seconds) },
   });
   report.bar('requests that failed', traffic.failed, '=', 0);
-  report.bar('streams that broke (unavailable)', traffic.retried.unavailable ?? 0, '=', 0);
+  report.bar('streams that broke (unavailable)', traffic.resent.unavailable ?? 0, '=', 0);
   report.bar('requests answered', traffic.answered, '>=', times);
   report.bar('exit codes that are not 0', exitCodes.filter((code) => code !== 0).length, '=', 0);
 }

@@ -1,11 +1,10 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { shipped, tiny } from '../helpers/payloads.mjs';
-import { RetryingClient } from '../helpers/retrying-client.mjs';
 import { freePort, Service } from '../helpers/service.mjs';
 import { Traffic } from '../helpers/traffic.mjs';
 
-export const about = `kill -9 of a worker, and of a service, under load: no answer is lost for a client that retries by id.
+export const about = `kill -9 of a worker, and of a service, under load: no answer is lost to the client.
 Two instances of two workers. A killed worker is replaced and its service goes on; a killed service takes its workers along and
 is started again, and its requests go to the other instance.`;
 
@@ -21,14 +20,13 @@ const WORKERS = 2;
 const PATIENCE = 30;
 
 export async function run({ rounds, bundle, concurrency, short }, report) {
-  const { folder, payloads } = await (short || bundle === 'tiny' ? tiny() : shipped());
+  const { folder, bundle: model, payloads } = await (short || bundle === 'tiny' ? tiny() : shipped());
   const times = short ? 2 : rounds;
   const listen = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   const start = (at) =>
     Service.start(['--bundle', folder, '--workers', `${WORKERS}`], { listen: listen[at] });
   const services = [await start(0), await start(1)];
-  const client = new RetryingClient(listen, { attempts: 8 });
-  const traffic = new Traffic(client, payloads, concurrency);
+  const traffic = await Traffic.start(listen, { bundle: model, payloads, concurrency });
 
   let replaced = 0;
   let orphans = 0;
@@ -51,14 +49,13 @@ export async function run({ rounds, bundle, concurrency, short }, report) {
   }
   await sleep(500);
   await traffic.stop();
-  await client.close();
   const exitCodes = [];
   for (const service of services) exitCodes.push(await service.stop());
 
   for (const failure of traffic.failures) report.note(failure);
   report.table(`${times} workers and ${times} services killed, ${concurrency} requests at any time`, {
     'requests, last answer': traffic.codes,
-    'attempts before it': traffic.retried,
+    'sent again, by why': traffic.resent,
   });
   report.bar('requests without an answer', traffic.failed, '=', 0);
   report.bar('requests answered', traffic.answered, '>=', times);

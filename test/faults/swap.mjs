@@ -3,7 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeBitstream } from '@raccoon/codec';
 import { openBundle } from '@raccoon/bundle/node';
 import { temporaryFolder } from '../helpers/payloads.mjs';
-import { RetryingClient } from '../helpers/retrying-client.mjs';
 import { Service } from '../helpers/service.mjs';
 import { mean, median } from '../helpers/statistics.mjs';
 import { TINY, tinyPayloads, writeTinyBundle } from '../helpers/tiny-bundle.mjs';
@@ -36,16 +35,22 @@ export async function run({ swaps, concurrency, short }, report) {
   const payloads = tinyPayloads(bundle, 64);
   const means = payloads.map((payload) => colourMeans(payload, bundle));
   const service = await Service.start(['--model-repository', repository, '--workers', '2']);
-  // one attempt: nothing may need a second one
-  const client = new RetryingClient([service.address], { attempts: 1 });
-  const traffic = new Traffic(client, payloads, concurrency, ({ result, bundleVersion }, at) => {
+  const check = ({ top, bundleVersion }, at) => {
     const scale = Number(bundleVersion.split('.')[2]) + 1;
-    for (const { index, logit } of result.top) {
+    for (const { index, logit } of top) {
       const expected = means[at][index] * scale ** 2;
       if (Math.abs(logit - expected) > 1e-3 * Math.max(1, Math.abs(expected))) {
         throw new Error(`version ${bundleVersion} answers ${logit} where it should say ${expected}`);
       }
     }
+  };
+  // nothing may have to be sent twice
+  const traffic = await Traffic.start([service.address], {
+    bundle,
+    payloads,
+    concurrency,
+    check,
+    reconnect: false,
   });
 
   const seconds = [];
@@ -66,7 +71,6 @@ export async function run({ swaps, concurrency, short }, report) {
   }
   await sleep(200);
   await traffic.stop();
-  await client.close();
   const code = await service.stop();
 
   for (const failure of traffic.failures) report.note(failure);

@@ -1,25 +1,36 @@
-import { codeOf } from './lane.mjs';
+import { connect } from '@raccoon/client';
 
-/** Requests through a client that retries, until `stop`: what came of them. */
+/** Requests through the client, until `stop`: what came of them. */
 export class Traffic {
   /** Outcomes by code. */
   codes = {};
-  /** Attempts that were refused and tried again, by code. */
-  retried = {};
+  /** Requests that went once more, by why. */
+  resent = {};
   /** Every other message that came with a failure. */
   failures = new Set();
   /** Bundle versions that answered. */
   versions = {};
-  running = true;
+  #client;
+  #stop = new AbortController();
   #done;
 
-  /** @param check called with every answer and the index of its payload; throws what is wrong with it */
-  constructor(client, payloads, concurrency, check = () => undefined) {
+  /**
+   * @param addresses of clouds, gone to in turn
+   * @param check called with every answer and the index of its payload; throws what is wrong with it
+   */
+  static async start(addresses, { bundle, payloads, concurrency, reconnect, check = () => undefined }) {
+    const client = await connect({ cloud: addresses, bundle, topK: 5, reconnect });
+    return new Traffic(client, payloads.map(encoded), concurrency, check);
+  }
+
+  constructor(client, images, concurrency, check) {
+    this.#client = client;
+    client.events.on('resent', ({ code }) => count(this.resent, code));
     this.#done = Promise.all(
       Array.from({ length: concurrency }, async (_, first) => {
-        for (let i = first; this.running; i += concurrency) {
-          const at = i % payloads.length;
-          this.#add(await client.ask(payloads[at]), at, check);
+        for (let i = first; !this.#stop.signal.aborted; i += concurrency) {
+          const at = i % images.length;
+          this.#add(await client.send('', images[at]).catch((error) => error), at, check);
         }
       }),
     );
@@ -33,17 +44,20 @@ export class Traffic {
     return Object.values(this.codes).reduce((a, b) => a + b, 0) - this.answered;
   }
 
+  /** No more requests; resolves when all have an outcome. */
   async stop() {
-    this.running = false;
+    this.#stop.abort();
     await this.#done;
+    await this.#client.close();
   }
 
-  #add({ outcome, refusals }, at, check) {
-    for (const code of refusals) count(this.retried, code);
-    let code = codeOf(outcome);
+  #add(outcome, at, check) {
+    let code = 'ok';
     try {
-      if (code === 'ok') check(outcome, at);
-      else this.failures.add(`${code}: ${outcome.message ?? outcome.error.message}`);
+      if (outcome instanceof Error) {
+        code = outcome.code;
+        this.failures.add(`${code}: ${outcome.message}`);
+      } else check(outcome, at);
     } catch (error) {
       code = 'wrong';
       this.failures.add(`wrong: ${error.message}`);
@@ -51,6 +65,12 @@ export class Traffic {
     count(this.codes, code);
     if (code === 'ok') count(this.versions, outcome.bundleVersion);
   }
+}
+
+/** A bitstream as if an edge here had made it. */
+function encoded(payload) {
+  const nothing = { bpp: 0, imageMs: 0, encoderMs: 0, codecMs: 0 };
+  return { slices: [payload], symbols: new Int16Array(), point: 0, bytes: payload.length, ...nothing };
 }
 
 function count(counts, key) {

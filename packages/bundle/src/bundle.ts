@@ -1,7 +1,7 @@
 import { loadCodec, type Codec } from '@raccoon/codec';
 import { BundleError } from './errors.ts';
 import { parseManifest, type Manifest } from './manifest.ts';
-import { SIGNATURE_FILE, type PublicKey } from './signature.ts';
+import { SIGNATURE_FILE, verifySignature, type PublicKey } from './signature.ts';
 import type { FileSource } from './source.ts';
 
 /** A model as one verified unit. Nothing of it is used before its hash was checked. */
@@ -16,6 +16,8 @@ export interface Bundle {
   readonly codecs: ReadonlyMap<string, Codec>;
   /** The bytes of one of the manifest's files, size and SHA-256 checked. */
   read(file: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** `manifest.sig`, where there is one: for whoever passes the bundle on. */
+  signature(): Promise<Uint8Array<ArrayBuffer> | undefined>;
 }
 
 export interface LoadOptions {
@@ -39,7 +41,8 @@ export async function loadBundle(source: FileSource, { trust }: LoadOptions = {}
     codecs.set(id, await readCodec(manifest, id, file, await read(file), origin));
   }
   const codec = codecs.get(manifest.codecs[0]!.id)!;
-  return { manifest, manifestBytes, origin, codec, codecs, read };
+  const signature = (): ReturnType<typeof readSignature> => readSignature(source);
+  return { manifest, manifestBytes, origin, codec, codecs, read, signature };
 }
 
 /**
@@ -52,29 +55,19 @@ export async function verifyBundle(bundle: Bundle): Promise<void> {
 
 /**
  * Checks that one of `trust` has signed the manifest.
- * @throws BundleError `unsigned`, `signature`
+ * @throws BundleError `unsigned`, `signature`, `expired`
  */
 export async function checkSignature(
   source: FileSource,
   manifestBytes: Uint8Array<ArrayBuffer>,
   trust: readonly PublicKey[],
 ): Promise<void> {
-  let signature;
-  try {
-    signature = await source.read(SIGNATURE_FILE);
-  } catch (cause) {
-    throw new BundleError(
-      'unsigned',
-      `${source.origin} has no ${SIGNATURE_FILE}: \`raccoon bundle sign\` makes one`,
-      { cause },
-    );
-  }
-  for (const key of trust) if (await key.verify(manifestBytes, signature)) return;
-  throw new BundleError(
-    'signature',
-    `${source.origin}: ${SIGNATURE_FILE} is not by a trusted key (${trust.map(({ id }) => id).join(', ')}): ` +
-      'the manifest was changed, or somebody else signed it',
-  );
+  await verifySignature(await readSignature(source), manifestBytes, trust, source.origin);
+}
+
+/** `manifest.sig`, where there is one. */
+export function readSignature(source: FileSource): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  return source.read(SIGNATURE_FILE).catch(() => undefined);
 }
 
 /** Bytes of the whole bundle but its manifest. */

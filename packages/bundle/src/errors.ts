@@ -12,8 +12,13 @@ export type BundleErrorCode =
   | 'key' // not an ed25519 key
   | 'unsigned'
   | 'signature' // of nobody who is trusted, or over another manifest
+  | 'expired' // the signature's time is over
+  | 'unreachable' // the place that it is fetched from
+  | 'self-test' // it does not work on this machine
+  | 'store' // the folder of fetched bundles
   | 'unknown-point'
-  | 'no-stem';
+  | 'no-stem'
+  | 'calibration';
 
 /** A bundle that cannot be used; `code` says why, the message names the file and the remedy. */
 export class BundleError extends Error {

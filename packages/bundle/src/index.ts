@@ -1,6 +1,8 @@
+export { parseCalibration, type CalibrationFile, type ExitCalibration } from './calibration.ts';
 export { BundleError, type BundleErrorCode } from './errors.ts';
 export {
   FORMAT_VERSION,
+  edgeFiles,
   findPoint,
   manifestJsonSchema,
   manifestSchema,
@@ -13,8 +15,16 @@ export {
   type OperatingPoint,
   type Precision,
 } from './manifest.ts';
-export { SIGNATURE_FILE, generateKeys, readPublicKey, signManifest, type PublicKey } from './signature.ts';
+export {
+  SIGNATURE_FILE,
+  generateKeys,
+  readPublicKey,
+  signManifest,
+  verifySignature,
+  type PublicKey,
+} from './signature.ts';
 export type { FileSource } from './source.ts';
+export { collect, httpBundle, type RemoteBundle } from './remote.ts';
 export {
   bundleBytes,
   checkSignature,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { exitCalibrations } from './calibration.ts';
 import { BundleError } from './errors.ts';
 
 /** The manifest version that this package reads. */
@@ -85,7 +86,10 @@ export const manifestSchema = z
       .optional()
       .describe('tensor (B, 3, H, W) -> features (B, F, h, w) of the unsplit network, where there is one'),
     exit: z
-      .strictObject({ output: z.string().min(1) })
+      .strictObject({
+        output: z.string().min(1),
+        calibration: exitCalibrations.optional().describe('by encoder: raccoon calibrate --record'),
+      })
       .optional()
       .describe('every encoder has this second output: logits (1, K) of the local exit, float32'),
     classes: z.array(z.strictObject({ wnid: z.string(), name: z.string() })).min(2),
@@ -160,6 +164,11 @@ export function referencedFiles(manifest: Manifest): string[] {
       ...(manifest.stem ? [manifest.stem.file] : []),
     ]),
   ];
+}
+
+/** The files that an edge needs: encoders and coding tables. */
+export function edgeFiles({ codecs, points }: Manifest): string[] {
+  return [...new Set([...codecs.map(({ tables }) => tables), ...points.map(({ encoder }) => encoder)])];
 }
 
 /** What people call a point: `n=4 q=2`, or `n=4 q=2 int8`. */

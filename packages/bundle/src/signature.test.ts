@@ -1,7 +1,7 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { checkSignature } from './bundle.ts';
-import { generateKeys, readPublicKey, signManifest, SIGNATURE_FILE } from './signature.ts';
+import { generateKeys, readPublicKey, signManifest, SIGNATURE_FILE, verifySignature } from './signature.ts';
 import type { FileSource } from './source.ts';
 
 // RFC 8032, 7.1, test 2
@@ -83,5 +83,26 @@ test.each([
   });
   await expect(signManifest(bytes(''), pem.replaceAll('PRIVATE', 'X'), 'a.key')).rejects.toMatchObject({
     code: 'key',
+  });
+});
+
+test('expired: a signature with an end is good until then, and its end cannot be moved', async () => {
+  const key = await readPublicKey(PUBLIC, 'key');
+  const signature = await signManifest(bytes(MANIFEST), PRIVATE, 'key', new Date('2027-01-01T00:00:00Z'));
+  expect(signature).toHaveLength(72);
+  expect(Buffer.from(signature.subarray(64)).toString('hex')).toBe('000000006b36ec80'); // 1,798,761,600 s
+  const check = (file: Uint8Array<ArrayBuffer>, now: string): Promise<void> =>
+    verifySignature(file, bytes(MANIFEST), [key], 'here', new Date(now));
+  await check(signature, '2026-12-31T23:59:59Z');
+  await expect(check(signature, '2027-01-01T00:00:00Z')).rejects.toMatchObject({
+    code: 'expired',
+    message: expect.stringContaining('2027-01-01T00:00:00.000Z'),
+  });
+  await check(signature, '1970-01-01T00:00:00Z'); // a clock that was never set
+  const moved = Uint8Array.from(signature);
+  moved[68]! ^= 0x40;
+  await expect(check(moved, '2026-01-01T00:00:00Z')).rejects.toMatchObject({ code: 'signature' });
+  await expect(check(signature.slice(0, 64), '2026-01-01T00:00:00Z')).rejects.toMatchObject({
+    code: 'signature',
   });
 });

@@ -1,14 +1,19 @@
 import { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
+import { benchCommand } from './commands/bench.ts';
 import { bundleCommand } from './commands/bundle.ts';
+import { calibrateCommand } from './commands/calibrate.ts';
 import { cloudCommand } from './commands/cloud.ts';
 import { compareCommand } from './commands/compare.ts';
 import { decodeCommand } from './commands/decode.ts';
+import { deltaCommand } from './commands/delta.ts';
 import { demoCommand } from './commands/demo.ts';
 import { edgeCommand } from './commands/edge.ts';
 import { encodeCommand } from './commands/encode.ts';
 import { evalCommand } from './commands/eval.ts';
 import { inspectCommand } from './commands/inspect.ts';
+import { planCommand } from './commands/plan.ts';
+import { planFleetCommand } from './commands/plan-fleet.ts';
 import { tokenCommand } from './commands/token.ts';
 import { exportCommand, trainCommand, trainPaperCommand } from './commands/train.ts';
 import { report } from './failure.ts';
@@ -41,6 +46,11 @@ for (const command of [
   inspectCommand,
   evalCommand,
   compareCommand,
+  calibrateCommand,
+  deltaCommand,
+  benchCommand,
+  planCommand,
+  planFleetCommand,
   bundleCommand,
   tokenCommand,
   trainCommand,

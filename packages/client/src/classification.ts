@@ -1,5 +1,4 @@
-import type { ImageInput } from '@raccoon/edge';
-import type { TransportErrorCode } from '@raccoon/transport';
+import type { EncoderChoice, ImageInput } from '@raccoon/edge';
 
 /** One class that an image may show. */
 export interface ScoredClass {
@@ -11,20 +10,27 @@ export interface ScoredClass {
   logit: number;
 }
 
-/** One image's answer, and what it cost. */
+/** One image's answer, and what it cost. Of one that was answered here, everything about the way to the cloud is 0. */
 export interface Classification {
   image: ImageInput;
   /** Position among the images given; 0 for a single one. */
   index: number;
+  /** Who answered: the cloud, or the local exit. */
+  source: 'cloud' | 'edge';
+  /** The local exit answered because the cloud could not in time, not because it was sure. */
+  degraded: boolean;
+  /** Why it was answered where it was, and at this point: one line. */
+  reason?: string;
   /** Most probable first. */
   top: ScoredClass[];
   /** Probability of the first class less that of the second. */
   margin: number;
   /** Of every class, when asked for. */
   logits?: Float32Array;
-  /** Operating point. */
-  point: number;
-  /** Bytes of the bitstream. */
+  encoder: EncoderChoice;
+  /** Operating point; absent when the image was not sent. */
+  point?: number;
+  /** Bytes of the bitstream, as far as it was sent. */
   bytes: number;
   /** Bits per pixel of the network's input. */
   bpp: number;
@@ -38,6 +44,8 @@ export interface Classification {
   queueMs: number;
   decodeMs: number;
   inferMs: number;
+  /** From the moment that the image was there to its answer, ms: what a deadline is about. */
+  totalMs: number;
   bundleVersion: string;
 }
 
@@ -52,18 +60,4 @@ export type Outcome = Classification | Failure;
 
 export function isFailure(outcome: Outcome): outcome is Failure {
   return 'error' in outcome;
-}
-
-/** The cloud's refusal of one request. */
-export class RequestError extends Error {
-  readonly code: TransportErrorCode;
-  /** ms to wait before a retry, 0 = no advice. */
-  readonly retryAfterMs: number;
-
-  constructor(code: TransportErrorCode, message: string, retryAfterMs: number) {
-    super(message);
-    this.name = 'RequestError';
-    this.code = code;
-    this.retryAfterMs = retryAfterMs;
-  }
 }

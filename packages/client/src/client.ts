@@ -1,26 +1,42 @@
-import { findPoint, type Bundle, type Precision } from '@raccoon/bundle';
-import type { Edge, EncodedImage, ImageInput } from '@raccoon/edge';
-import { openEdge } from '@raccoon/edge/node';
-import { PROTOCOL_VERSION, TransportError, type Transport } from '@raccoon/transport';
-import { connectGrpc, type ClientTls } from '@raccoon/transport/node';
-import { RequestError, type Classification, type Failure, type Outcome } from './classification.ts';
-import { Link } from './link.ts';
+import { findPoint, type Bundle, type ExitCalibration, type Precision } from '@raccoon/bundle';
+import {
+  createPolicy,
+  type Edge,
+  type EncodedImage,
+  type ImageInput,
+  type Limits,
+  type LinkStats,
+  type Policy,
+  type PolicyName,
+  type PolicyOptions,
+  type QueueStats,
+} from '@raccoon/edge';
+import { errorTable, PROTOCOL_VERSION, TransportError } from '@raccoon/transport';
+import type { ReconnectOptions } from './backoff.ts';
+import type { Classification, Outcome } from './classification.ts';
+import { Classifier } from './classifier.ts';
+import { ClientEvents } from './events.ts';
+import { LinkEstimate } from './link-estimate.ts';
+import { Link, type LinkOptions } from './link.ts';
+import { classifyAll, type Images } from './pipeline.ts';
+import type { ProgressiveOptions } from './progressive.ts';
 
-export interface ConnectOptions {
-  /** `host:port` of a cloud, or a transport to it. */
-  cloud: string | Transport;
-  /** Paths of PEM files, or `true` for the authorities that Node knows; default: without TLS. */
-  tls?: ClientTls | true;
-  /** For a cloud that asks who is calling; it goes over TLS, or to this machine, only. */
-  token?: string | (() => string);
-  /** A loaded bundle, or its name or path; the same as the cloud's. */
-  bundle: Bundle | string;
-  /** Residual blocks n of the encoder; default: as the bundle says. */
-  blocks?: number;
-  /** Rate level q, 0 = fewest bits; default: as the bundle says. */
-  rate?: number;
+/** What does not depend on the platform. Without `policy`, 'auto', or `exitThreshold` every image is sent at one fixed point. */
+export interface ClientOptions extends Limits {
+  /** Residual blocks n of the encoder; default: as the bundle says. `auto`: as the policy `auto` does. */
+  blocks?: number | 'auto';
+  /** Rate level q, 0 = fewest bits; default: as the bundle says. `auto`: as the policy `auto` does. */
+  rate?: number | 'auto';
   /** Arithmetic of the encoder; default: as the bundle says. */
   precision?: Precision;
+  /** Who chooses point and place for each image; default: `fixed`, or `threshold` if there is an `exitThreshold`. */
+  policy?: PolicyName | Policy;
+  /** D0: the local exit answers if its margin is above it. */
+  exitThreshold?: number;
+  /** What `raccoon calibrate` measured of the local exit; default: the bundle's. */
+  calibration?: readonly ExitCalibration[];
+  /** What `raccoon bench` measured of this device. */
+  profile?: PolicyOptions['profile'];
   /** Classes to return per image; default 5. */
   topK?: number;
   wantLogits?: boolean;
@@ -28,169 +44,171 @@ export interface ConnectOptions {
   timeoutMs?: number;
   /** Background images are served from what is left, and refused first; default: no. */
   background?: boolean;
+  /** Send an image slice by slice, until the cloud is sure; default: whole (docs/results/progressive.md says why). */
+  progressive?: ProgressiveOptions;
   /** The W3C traceparent of the span that an image belongs to, asked for each image that is sent. */
   traceparent?: () => string | undefined;
-  /** Images sent and not yet answered, at most; default 8. */
+  /** Of many, images under way at any time, at most; default 8. */
   maxInFlight?: number;
-  /** Threads of the encoder. */
-  threads?: number;
-  /** Photos with more are refused. */
-  maxMegapixels?: number;
+  /** How a link that broke is opened again. `false`: not at all, before the next image; and nothing is sent twice. */
+  reconnect?: ReconnectOptions | false;
+  /** Aborted while connecting, it ends that; later it closes the client. */
+  signal?: AbortSignal;
 }
 
-export type Images = Iterable<ImageInput> | AsyncIterable<ImageInput>;
+export interface ClassifyOptions {
+  /** Ends it, in the cloud as well: everything that is not answered fails with 'cancelled'. */
+  signal?: AbortSignal;
+}
 
 /** image -> result, through an edge here and a cloud there. */
 export interface Client {
   readonly bundle: Bundle;
-  /** One image. @throws EdgeError, RequestError, TransportError, BundleError */
-  classify(image: ImageInput): Promise<Classification>;
+  readonly edge: Edge;
+  /** Chooses for each image; `save` and `restore` keep what it has learned. */
+  readonly policy: Policy;
+  /** What happens to the link. */
+  readonly events: ClientEvents;
+  /** What is known of the link, and of the time that an image takes in the cloud. */
+  stats(): LinkStats & QueueStats;
+  /** One image. @throws EdgeError, RequestError, TransportError, BundleError, ClientError */
+  classify(image: ImageInput, options?: ClassifyOptions): Promise<Classification>;
   /**
    * Many images: the next is encoded while others are on their way; outcomes come as they are ready, each with
-   * the index of its image. An image that fails is an outcome, too, and stops nothing.
+   * the index of its image. An image that fails is an outcome, too, and stops nothing. Images are taken from their source
+   * no faster than outcomes are taken from here.
    */
-  classify(images: Images): AsyncGenerator<Outcome>;
-  /** Sends an image that is already encoded. @throws RequestError, TransportError */
-  send(image: ImageInput, encoded: EncodedImage, index?: number): Promise<Classification>;
-  readonly edge: Edge;
+  classify(images: Images, options?: ClassifyOptions): AsyncGenerator<Outcome>;
+  /** Sends an image that is already encoded, past the policy. @throws RequestError, TransportError */
+  send(
+    image: ImageInput,
+    encoded: EncodedImage,
+    index?: number,
+    options?: ClassifyOptions,
+  ): Promise<Classification>;
   close(): Promise<void>;
 }
 
 /**
- * Loads the edge half of a bundle and connects to a cloud.
- * @throws BundleError, TransportError (nobody there, another bundle, another protocol, no trust between the two)
+ * A client over an edge and ways to a cloud. Where the local exit may answer, it starts without a link as well.
+ * @param release what `close` does once the link is closed
+ * @throws TransportError (nobody there, another bundle, another protocol, no trust between the two), BundleError about the
+ * point or the calibration, RangeError for settings that make no sense
  */
-export async function connect(options: ConnectOptions): Promise<Client> {
-  const { topK = 5, wantLogits = false, timeoutMs = 0, maxInFlight = 8, cloud, tls, token } = options;
-  const edge = await openEdge(options.bundle, {
-    ...(options.threads !== undefined && { threads: options.threads }),
-    ...(options.maxMegapixels !== undefined && { maxMegapixels: options.maxMegapixels }),
-  });
+export async function createClient(
+  edge: Edge,
+  dials: LinkOptions['dials'],
+  options: ClientOptions = {},
+  release: () => Promise<void> = () => edge.close(),
+): Promise<Client> {
+  const { topK = 5, maxInFlight = 8, deadlineMs = Infinity, reconnect = {}, signal } = options;
   const { bundle } = edge;
-  const point = choosePoint(bundle, options.blocks, options.rate, options.precision);
-  const transport = await reach();
-  const link = new Link(transport, {
-    protocolMin: PROTOCOL_VERSION,
-    protocolMax: PROTOCOL_VERSION,
-    codecIds: [bundle.codec.id],
-    client: `@raccoon/client (${bundle.manifest.name} ${bundle.manifest.version})`,
-  });
-  try {
-    await link.open();
-  } catch (error) {
-    await Promise.all([edge.close(), transport.close()]);
-    throw error;
+  const { manifest } = bundle;
+  for (const [name, value] of Object.entries({ topK, maxInFlight })) {
+    if (!Number.isInteger(value) || value < 1)
+      throw new RangeError(`${name} must be a whole number of at least 1, not ${value}`);
   }
+  if (!(deadlineMs > 0)) throw new RangeError(`deadlineMs must be above 0, not ${deadlineMs}`);
+  const policy = policyOf(options, bundle);
+  const fixed = policy.name === 'fixed' && deadlineMs === Infinity;
+  const usesExit = manifest.exit !== undefined && !fixed;
+  const events = new ClientEvents();
+  const estimate = new LinkEstimate();
+  const link = new Link({
+    dials,
+    hello: {
+      protocolMin: PROTOCOL_VERSION,
+      protocolMax: PROTOCOL_VERSION,
+      codecIds: [bundle.codec.id],
+      client: `@raccoon/client (${manifest.name} ${manifest.version})`,
+    },
+    events,
+    witness: estimate,
+    reconnect,
+  });
+  const classifier = new Classifier({
+    edge,
+    link,
+    estimate,
+    policy,
+    usesExit,
+    calibrations: options.calibration ?? manifest.exit?.calibration ?? [],
+    deadlineMs,
+    timeoutMs: options.timeoutMs ?? 0,
+    topK,
+    wantLogits: options.wantLogits ?? false,
+    background: options.background ?? false,
+    progressive: options.progressive,
+    traceparent: options.traceparent ?? (() => undefined),
+  });
 
-  async function reach(): Promise<Transport> {
-    if (typeof cloud !== 'string') return cloud;
-    try {
-      return connectGrpc(cloud, { ...(tls && { tls }), ...(token !== undefined && { token }) });
-    } catch (error) {
-      await edge.close();
+  try {
+    await link.open(signal);
+  } catch (cause) {
+    const error = TransportError.from(cause);
+    // what waiting may cure, while the local exit answers
+    if (!(usesExit && reconnect !== false && errorTable[error.code].retry)) {
+      await link.close();
       throw error;
     }
+    link.openLater(error);
   }
 
-  async function send(image: ImageInput, encoded: EncodedImage, index = 0): Promise<Classification> {
-    const start = performance.now();
-    const traceparent = options.traceparent?.();
-    const response = await link.request({
-      payload: encoded.slices[0]!,
-      topK,
-      wantLogits,
-      timeoutMs,
-      ...(options.background && { priority: 1 }),
-      ...(traceparent && { traceparent }),
-    });
-    const roundTripMs = performance.now() - start;
-    if (response.error) {
-      const { code, message, retryAfterMs } = response.error;
-      // about the cloud, not about this image
-      if (code === 'draining') throw new TransportError(code, message, { retryAfterMs });
-      throw new RequestError(code, message, retryAfterMs);
-    }
-    const { top, margin, logits } = response.result;
-    return {
-      image,
-      index,
-      top: top.map((score) => ({ ...score, ...bundle.manifest.classes[score.index]! })),
-      margin,
-      ...(logits && { logits }),
-      point: encoded.point,
-      bytes: encoded.bytes,
-      bpp: encoded.bpp,
-      imageMs: encoded.imageMs,
-      encodeMs: encoded.encoderMs + encoded.codecMs,
-      roundTripMs,
-      queueMs: response.queueMs,
-      decodeMs: response.decodeMs,
-      inferMs: response.inferMs,
-      bundleVersion: response.bundleVersion,
-    };
+  const aborted = (): void => void close();
+  signal?.addEventListener('abort', aborted);
+
+  async function close(): Promise<void> {
+    signal?.removeEventListener('abort', aborted);
+    await link.close();
+    await release();
   }
 
-  async function* classifyMany(images: Images): AsyncGenerator<Outcome> {
-    const iterator =
-      Symbol.asyncIterator in images ? images[Symbol.asyncIterator]() : images[Symbol.iterator]();
-    const running = new Set<Promise<void>>();
-    const ready: Outcome[] = [];
-    const start = (task: Promise<Outcome>): void => {
-      const settled = task.then((outcome) => {
-        running.delete(settled);
-        ready.push(outcome);
-      });
-      running.add(settled);
-    };
-    let index = 0;
-    let next: Promise<IteratorResult<ImageInput>> | undefined;
-    let more = true;
-    try {
-      while (more || running.size > 0) {
-        if (more && running.size < maxInFlight) next ??= Promise.resolve(iterator.next());
-        const taken = await Promise.race([...(next ? [next] : []), ...running]);
-        if (taken) {
-          next = undefined;
-          if (taken.done) {
-            more = false;
-          } else {
-            const image = taken.value;
-            const at = index++;
-            const failed = (error: unknown): Failure => ({ image, index: at, error: error as Error });
-            // Encoded one after another: the processor is the edge's bottleneck. Sent without waiting for answers.
-            try {
-              const encoded = await edge.encode(image, point);
-              start(send(image, encoded, at).catch(failed));
-            } catch (error) {
-              ready.push(failed(error));
-            }
-          }
-        }
-        while (ready.length > 0) yield ready.shift()!;
-      }
-    } finally {
-      await iterator.return?.();
-    }
-  }
-
-  function classify(image: ImageInput): Promise<Classification>;
-  function classify(images: Images): AsyncGenerator<Outcome>;
-  function classify(input: ImageInput | Images): Promise<Classification> | AsyncGenerator<Outcome> {
+  function classify(image: ImageInput, options?: ClassifyOptions): Promise<Classification>;
+  function classify(images: Images, options?: ClassifyOptions): AsyncGenerator<Outcome>;
+  function classify(
+    input: ImageInput | Images,
+    { signal: stop }: ClassifyOptions = {},
+  ): Promise<Classification> | AsyncGenerator<Outcome> {
     // a path and a file's bytes are iterable, too, but one image each
     const single = typeof input === 'string' || input instanceof Uint8Array || 'data' in input;
-    return single ? edge.encode(input, point).then((encoded) => send(input, encoded)) : classifyMany(input);
+    if (!single) return classifyAll(input, edge, classifier, maxInFlight, stop);
+    const task = { image: input, index: 0, since: performance.now(), signal: stop };
+    return classifier.classify(task, edge.prepare(input));
   }
 
   return {
     bundle,
     edge,
+    policy,
+    events,
+    stats: () => estimate.stats(performance.now()),
     classify,
-    send,
-    async close() {
-      await link.close();
-      await edge.close();
-    },
+    send: (image, encoded, index = 0, { signal: stop } = {}) =>
+      classifier.send({ image, index, since: performance.now(), signal: stop }, encoded),
+    close,
   };
+}
+
+function policyOf(options: ClientOptions, { manifest }: Bundle): Policy {
+  const { policy, blocks, rate, precision, exitThreshold, profile, calibration } = options;
+  const { deadlineMs, bytesPerSecond, cpuShare } = options;
+  if (typeof policy === 'object') return policy;
+  const unasked = exitThreshold === undefined ? 'fixed' : 'threshold';
+  const name = policy ?? (blocks === 'auto' || rate === 'auto' ? 'auto' : unasked);
+  return createPolicy(name, {
+    manifest,
+    limits: {
+      ...(deadlineMs !== undefined && { deadlineMs }),
+      ...(bytesPerSecond !== undefined && { bytesPerSecond }),
+      ...(cpuShare !== undefined && { cpuShare }),
+    },
+    ...(profile && { profile }),
+    ...(calibration && { calibration }),
+    ...(blocks !== undefined && blocks !== 'auto' && { blocks }),
+    ...(rate !== undefined && rate !== 'auto' && { rate }),
+    ...(precision && { precision }),
+    ...(exitThreshold !== undefined && { threshold: exitThreshold }),
+  });
 }
 
 /**

@@ -1,13 +1,15 @@
-import { afterEach, expect, test } from 'vitest';
 import {
   TransportError,
   type InferenceService,
+  type InferRequest,
   type InferResponse,
-  type Transport,
 } from '@raccoon/transport';
-import { serveMemory } from '@raccoon/transport/memory';
+import { serveMemory, type MemoryServer } from '@raccoon/transport/memory';
 import { connectGrpc, serveGrpc } from '@raccoon/transport/node';
-import { Link } from './link.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { ClientEvents, type ClientEventMap } from './events.ts';
+import { Link, type Dialled, type LinkOptions } from './link.ts';
+import type { SlicedImage } from './progressive.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -15,24 +17,43 @@ afterEach(async () => {
 });
 
 const hello = { protocolMin: 1, protocolMax: 1, codecIds: ['0123456789ab'], client: 'test' };
-const payload = Uint8Array.of(1);
+/** An image that is one slice of one byte. */
+const ofByte = (value: number): SlicedImage => {
+  const slice = Uint8Array.of(value);
+  return { slices: [slice], stopMargin: 0, whole: () => slice };
+};
+const image = ofByte(1);
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-/** Answers at once, and remembers who asked. */
+type Refusal = 'draining' | 'unavailable' | 'overloaded';
+
+/** Answers at once, or when told to, and remembers who asked for what. */
 class Echo implements InferenceService {
   readonly peers = new Set<string>();
-  refusals = 0; // requests that are still to be answered with 'draining'
+  readonly asked: InferRequest[] = [];
+  /** What the next requests are refused with. */
+  readonly refusals: Refusal[] = [];
+  /** Requests wait for it. */
+  gate: Promise<void> = Promise.resolve();
+  cancelled = 0;
+  /** Why no stream may be opened. */
+  closed: TransportError | undefined;
 
   hello(): ReturnType<InferenceService['hello']> {
+    if (this.closed) throw this.closed;
     return { protocol: 1, codecIds: hello.codecIds, bundle: 'b', bundleVersion: '1' };
   }
 
-  infer: InferenceService['infer'] = async ({ id }, { peer }): Promise<InferResponse> => {
+  infer: InferenceService['infer'] = async (request, { peer, signal }): Promise<InferResponse> => {
     this.peers.add(peer);
-    const answer = { id, queueMs: 0, decodeMs: 0, inferMs: 0, bundleVersion: '1' };
-    await new Promise((resolve) => setImmediate(resolve));
-    if (this.refusals-- > 0)
-      return { ...answer, error: { code: 'draining', message: 'going', retryAfterMs: 0 } };
-    return { ...answer, result: { top: [], margin: 0.5 } };
+    this.asked.push(request);
+    signal.addEventListener('abort', () => this.cancelled++);
+    const code = this.refusals.shift();
+    const answer = { id: request.id, queueMs: 1, decodeMs: 2, inferMs: 3, bundleVersion: '1' };
+    await turn();
+    if (code) return { ...answer, error: { code, message: 'no', retryAfterMs: 0 } };
+    await this.gate;
+    return { ...answer, result: { top: [], margin: request.payload[0]! } };
   };
 
   getBundle(): never {
@@ -40,25 +61,86 @@ class Echo implements InferenceService {
   }
 
   async *fetchFile(): AsyncGenerator<Uint8Array> {
-    yield payload;
+    yield Uint8Array.of(1);
   }
 }
 
-function link(transport: Transport): Link {
-  const made = new Link(transport, hello);
+type Told = { [N in keyof ClientEventMap]: [N, ClientEventMap[N]] }[keyof ClientEventMap];
+
+interface Watched {
+  link: Link;
+  told: Told[];
+  /** opened, closed, and `sent 1`, ... by id. */
+  witnessed: string[];
+}
+
+function watched(dials: LinkOptions['dials'], options: Partial<LinkOptions> = {}): Watched {
+  const events = new ClientEvents();
+  const told: Told[] = [];
+  for (const name of ['connected', 'disconnected', 'reconnecting', 'resent'] as const) {
+    events.on(name, (detail) => told.push([name, detail] as Told));
+  }
+  const witnessed: string[] = [];
+  const witness: LinkOptions['witness'] = {
+    opened: () => witnessed.push('opened'),
+    closed: () => witnessed.push('closed'),
+    sent: (_, id) => witnessed.push(`sent ${id}`),
+    answered: (_, id, cloudMs) => witnessed.push(`answered ${id} in ${cloudMs}`),
+    forgotten: (_, id) => witnessed.push(`forgotten ${id}`),
+  };
+  const made = new Link({ dials, hello, events, witness, reconnect: { firstDelayMs: 1 }, ...options });
   cleanups.push(() => made.close());
-  return made;
+  return { link: made, told, witnessed };
+}
+
+function link(dial: () => Dialled, options: Partial<LinkOptions> = {}): Link {
+  return watched([dial], options).link;
+}
+
+/** A cloud in memory that can be killed and started again, and counts the connections made to it. */
+class Cloud {
+  readonly service: Echo = new Echo();
+  #server: MemoryServer = serveMemory(this.service);
+  dialled = 0;
+
+  readonly dial = (): Dialled => {
+    this.dialled++;
+    return this.#server.connect();
+  };
+
+  kill(): void {
+    this.#server.close();
+  }
+
+  start(limits?: Parameters<typeof serveMemory>[1]): void {
+    this.#server = serveMemory(this.service, limits);
+  }
+
+  drain(): Promise<void> {
+    return this.#server.drain(600_000);
+  }
+}
+
+/** Holds the answers of a service back; returns what lets them go. */
+function hold(service: Echo): () => void {
+  let release!: () => void;
+  service.gate = new Promise((resolve) => (release = resolve));
+  return release;
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 test('connections that grow old cost no image', async () => {
   const service = new Echo();
   const server = await serveGrpc(service, { listen: '127.0.0.1:0', maxConnectionAgeMs: 300 });
   cleanups.push(() => server.close());
-  const here = link(connectGrpc(server.address));
+  const here = link(() => connectGrpc(server.address));
   const senders = Array.from({ length: 8 }, async () => {
     let answered = 0;
     while (service.peers.size < 4) {
-      const { error } = await here.request({ payload });
+      const { error } = await here.request({ image });
       expect(error).toBeUndefined();
       answered++;
     }
@@ -67,45 +149,300 @@ test('connections that grow old cost no image', async () => {
   for (const answered of await Promise.all(senders)) expect(answered).toBeGreaterThan(0);
 });
 
-test('a request that was refused because the cloud leaves is sent once more, and then no more', async () => {
-  const service = new Echo();
-  const here = link(serveMemory(service).connect());
-  service.refusals = 1;
-  expect((await here.request({ payload })).error).toBeUndefined();
-  service.refusals = 2;
-  expect((await here.request({ payload })).error).toMatchObject({ code: 'draining' });
-  expect((await here.request({ payload })).error).toBeUndefined();
-});
+describe('a cloud that is killed', () => {
+  test('and comes back: what was in flight is sent again under its id, and has one answer', async () => {
+    const cloud = new Cloud();
+    const { link: here, told, witnessed } = watched([cloud.dial]);
+    await here.open();
+    const release = hold(cloud.service);
+    const answers = [7, 8, 9].map((value) => here.request({ image: ofByte(value) }));
+    await until(() => cloud.service.asked.length === 3);
+    cloud.kill();
+    await until(() => told.some(([name]) => name === 'reconnecting'));
+    cloud.start();
+    await until(() => cloud.service.asked.length === 6);
+    release();
+    expect((await Promise.all(answers)).map(({ result }) => result?.margin)).toEqual([7, 8, 9]);
+    expect(cloud.service.asked.map(({ id }) => id)).toEqual([1, 2, 3, 1, 2, 3]);
+    expect(told.filter(([name]) => name === 'resent')).toHaveLength(3);
+    expect(told.find(([name]) => name === 'disconnected')![1]).toMatchObject({
+      error: { code: 'unavailable' },
+    });
+    expect(told.filter(([name]) => name === 'connected')).toHaveLength(2);
+    expect(witnessed).toEqual([
+      'opened',
+      'sent 1',
+      'sent 2',
+      'sent 3',
+      'closed',
+      'opened',
+      'sent 1',
+      'sent 2',
+      'sent 3',
+      'answered 1 in 6',
+      'answered 2 in 6',
+      'answered 3 in 6',
+    ]);
+  });
 
-test('the only cloud leaves: what is in flight is answered, the next hears that nobody is there', async () => {
-  const service = new Echo();
-  const server = await serveGrpc(service, { listen: '127.0.0.1:0' });
-  const here = link(connectGrpc(server.address));
-  const flying = here.request({ payload });
-  await here.open();
-  while (service.peers.size === 0) await new Promise((resolve) => setImmediate(resolve));
-  const drained = server.drain(600_000);
-  expect((await flying).error).toBeUndefined();
-  await drained;
-  await expect(here.request({ payload })).rejects.toMatchObject({
-    code: 'unavailable',
-    message: expect.stringMatching(/no Raccoon cloud answers at/),
+  test('and stays away: an image waits as long as its patience, with the reason', async () => {
+    const cloud = new Cloud();
+    const here = link(cloud.dial, { reconnect: { firstDelayMs: 1, maxDelayMs: 1, patienceMs: 300 } });
+    await here.open();
+    cloud.kill();
+    await expect(here.request({ image })).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringMatching(/no Raccoon cloud answers at memory/),
+    });
+    const { dialled } = cloud;
+    await until(() => cloud.dialled > dialled); // it is looked for still
+    cloud.start();
+    expect((await here.request({ image })).error).toBeUndefined();
+  });
+
+  test('by one image, again and again: that image fails, and others do not', async () => {
+    const cloud = new Cloud();
+    const here = link(cloud.dial, { reconnect: { firstDelayMs: 1, maxSends: 3 } });
+    hold(cloud.service);
+    const poison = here.request({ image });
+    poison.catch(() => undefined);
+    for (let sends = 1; sends <= 3; sends++) {
+      await until(() => cloud.service.asked.length === sends);
+      cloud.kill();
+      cloud.start();
+    }
+    await expect(poison).rejects.toMatchObject({ code: 'unavailable' });
+    cloud.service.gate = Promise.resolve();
+    expect((await here.request({ image })).error).toBeUndefined();
+  });
+
+  test('with reconnect off: what was sent fails, the next opens the link', async () => {
+    const cloud = new Cloud();
+    const { link: here, told } = watched([cloud.dial], { reconnect: false });
+    hold(cloud.service);
+    const flying = here.request({ image });
+    flying.catch(() => undefined);
+    await until(() => cloud.service.asked.length === 1);
+    cloud.kill();
+    await expect(flying).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(here.request({ image })).rejects.toMatchObject({ code: 'unavailable' });
+    expect(cloud.dialled).toBe(2);
+    cloud.start();
+    cloud.service.gate = Promise.resolve();
+    expect((await here.request({ image })).error).toBeUndefined();
+    expect(told.filter(([name]) => name === 'resent' || name === 'reconnecting')).toEqual([]);
+  });
+
+  test('of two: the other one has the rest', async () => {
+    const [one, other] = [new Cloud(), new Cloud()];
+    const { link: here } = watched([one.dial, other.dial]);
+    hold(one.service);
+    const flying = here.request({ image });
+    await until(() => one.service.asked.length === 1);
+    one.kill();
+    expect((await flying).error).toBeUndefined();
+    expect(other.service.asked).toHaveLength(1);
   });
 });
 
-test('after the link broke, the next request opens it again', async () => {
-  const service = new Echo();
-  const server = await serveGrpc(service, { listen: '127.0.0.1:0' });
-  const here = link(connectGrpc(server.address));
-  await here.request({ payload });
-  server.close();
-  await expect(here.request({ payload })).rejects.toMatchObject({ code: 'unavailable' });
-  const again = await serveGrpc(service, { listen: server.address });
-  cleanups.push(() => again.close());
-  for (;;) {
-    const answer = await here.request({ payload }).catch((error: unknown) => error);
-    if (!(answer instanceof TransportError)) break;
-    expect(answer.code).toBe('unavailable'); // until gRPC tries again an address that refused it
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+test('a stream that breaks before anybody could use it is no stream', async () => {
+  const cloud = new Cloud();
+  const unlucky = (): Dialled => {
+    const transport = cloud.dial();
+    return {
+      async openStream(first, options) {
+        const stream = await transport.openStream(first, options);
+        if (cloud.dialled < 3) {
+          cloud.kill();
+          cloud.start();
+          for (let i = 0; i < 3; i++) await turn();
+        }
+        return stream;
+      },
+      close: () => transport.close(),
+    };
+  };
+  expect((await link(unlucky).request({ image })).error).toBeUndefined();
+  expect(cloud.dialled).toBe(3);
+});
+
+test('opening tries every way once, and no longer', async () => {
+  const [one, other] = [new Cloud(), new Cloud()];
+  one.kill();
+  await link(one.dial, { dials: [one.dial, other.dial] }).open();
+  expect([one.dialled, other.dialled]).toEqual([1, 1]);
+  other.kill();
+  await expect(link(one.dial, { dials: [one.dial, other.dial] }).open()).rejects.toMatchObject({
+    code: 'unavailable',
+  });
+  expect([one.dialled, other.dialled]).toEqual([2, 2]);
+});
+
+describe('a cloud that leaves in good order', () => {
+  test('what it refuses goes once more; what it took is answered by it', async () => {
+    const cloud = new Cloud();
+    const { link: here, told } = watched([cloud.dial]);
+    cloud.service.refusals.push('draining');
+    expect((await here.request({ image })).error).toBeUndefined();
+    expect(cloud.dialled).toBe(2);
+    const release = hold(cloud.service);
+    const flying = here.request({ image });
+    await until(() => cloud.service.asked.length === 3);
+    const drained = cloud.drain();
+    for (let i = 0; i < 5; i++) await turn(); // the GoAway is there
+    release();
+    expect((await flying).error).toBeUndefined();
+    await drained;
+    expect(told.filter(([name]) => name === 'resent')).toHaveLength(1);
+    expect(cloud.service.asked).toHaveLength(3);
+  });
+
+  test('one that always refuses is asked no more often than maxSends', async () => {
+    const cloud = new Cloud();
+    cloud.service.refusals.push(...Array.from({ length: 4 }, () => 'draining' as const));
+    const here = link(cloud.dial, { reconnect: { firstDelayMs: 1, maxSends: 4 } });
+    expect((await here.request({ image })).error).toMatchObject({ code: 'draining' });
+    expect(cloud.service.asked).toHaveLength(4);
+  });
+
+  test('over gRPC: the only cloud leaves, what is in flight is answered', async () => {
+    const service = new Echo();
+    const server = await serveGrpc(service, { listen: '127.0.0.1:0' });
+    const here = link(() => connectGrpc(server.address), {
+      reconnect: { firstDelayMs: 1, patienceMs: 300 },
+    });
+    await here.open();
+    const flying = here.request({ image });
+    while (service.peers.size === 0) await turn();
+    const drained = server.drain(600_000);
+    expect((await flying).error).toBeUndefined();
+    await drained;
+    await expect(here.request({ image })).rejects.toMatchObject({
+      code: expect.stringMatching(/^(unavailable|draining)$/),
+    });
+  });
+});
+
+test('a request whose worker died goes again over the same stream; one that was shed does not', async () => {
+  const cloud = new Cloud();
+  const { link: here, told } = watched([cloud.dial]);
+  cloud.service.refusals.push('unavailable');
+  expect((await here.request({ image })).error).toBeUndefined();
+  expect(told).toMatchObject([
+    ['connected', {}],
+    ['resent', { code: 'unavailable', sends: 1 }],
+  ]);
+  cloud.service.refusals.push('overloaded');
+  expect((await here.request({ image })).error).toMatchObject({ code: 'overloaded' });
+});
+
+test('a link that is half dead: silence makes it another one', async () => {
+  const cloud = new Cloud();
+  const { link: here, told } = watched([cloud.dial], { reconnect: { firstDelayMs: 1, silenceMs: 30 } });
+  hold(cloud.service); // connected, and nothing comes
+  const answer = here.request({ image });
+  await until(() => cloud.service.asked.length === 1);
+  cloud.service.gate = Promise.resolve();
+  expect((await answer).error).toBeUndefined();
+  expect(cloud.dialled).toBe(2);
+  expect(told.find(([name]) => name === 'disconnected')![1]).toMatchObject({
+    error: { code: 'unavailable', cause: { message: expect.stringMatching(/said nothing for 0\.03 s/) } },
+  });
+  await new Promise((resolve) => setTimeout(resolve, 60)); // nothing to answer: no silence
+  expect(cloud.dialled).toBe(2);
+});
+
+describe('a cloud that will not have us', () => {
+  test('is no matter of patience, and may change its mind', async () => {
+    const cloud = new Cloud();
+    const { link: here } = watched([cloud.dial]);
+    await here.open();
+    cloud.service.closed = new TransportError('unknown-codec', 'another bundle');
+    cloud.kill();
+    cloud.start();
+    await expect(here.request({ image })).rejects.toMatchObject({ code: 'unknown-codec' });
+    cloud.service.closed = undefined;
+    await until(() => cloud.service.closed === undefined);
+    for (;;) {
+      const answer = await here.request({ image }).catch((error: unknown) => error);
+      if (!(answer instanceof TransportError)) break;
+    }
+  });
+});
+
+describe('aborted', () => {
+  test('before, while it waits for a link, while it waits for room, and in flight', async () => {
+    const cloud = new Cloud();
+    cloud.kill();
+    cloud.start({ maxInFlight: 1 });
+    const { link: here, witnessed } = watched([cloud.dial]);
+    await expect(here.request({ image }, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'cancelled',
+    });
+    const stops = Array.from({ length: 3 }, () => new AbortController());
+    const reason = new TransportError('deadline', 'too late');
+    const release = hold(cloud.service);
+    const early = here.request({ image }, { signal: stops[0]!.signal });
+    stops[0]!.abort(reason); // nothing is open yet
+    await expect(early).rejects.toBe(reason);
+    const flying = here.request({ image }, { signal: stops[1]!.signal });
+    const waiting = here.request({ image }, { signal: stops[2]!.signal });
+    await until(() => cloud.service.asked.length === 1);
+    stops[2]!.abort();
+    await expect(waiting).rejects.toMatchObject({ code: 'cancelled' });
+    stops[1]!.abort();
+    await expect(flying).rejects.toMatchObject({ code: 'cancelled' });
+    await until(() => cloud.service.cancelled === 1);
+    release();
+    expect((await here.request({ image })).error).toBeUndefined();
+    expect(cloud.service.asked.map(({ id }) => id)).toEqual([2, 4]);
+    expect(witnessed).toEqual([
+      'forgotten 1',
+      'opened',
+      'sent 2',
+      'forgotten 3',
+      'forgotten 2',
+      'answered 2 in 6',
+      'sent 4',
+      'answered 4 in 6',
+    ]);
+  });
+
+  test('while it opens', async () => {
+    const silent: Dialled = {
+      openStream: (_, { signal } = {}) =>
+        new Promise((_resolve, reject) => {
+          signal!.addEventListener('abort', () => reject(TransportError.cancelled(signal!)));
+        }),
+      close: async () => undefined,
+    };
+    const stop = new AbortController();
+    const opening = link(() => silent).open(stop.signal);
+    stop.abort();
+    await expect(opening).rejects.toMatchObject({ code: 'cancelled' });
+    const here = link(() => silent);
+    const asked = here.request({ image });
+    asked.catch(() => undefined);
+    await here.close();
+    await expect(asked).rejects.toMatchObject({ code: 'cancelled' });
+    await expect(here.request({ image })).rejects.toMatchObject({ code: 'cancelled' });
+  });
+});
+
+test('the cloud is told what is left of the time, each time', async () => {
+  const cloud = new Cloud();
+  const here = link(cloud.dial);
+  cloud.service.refusals.push('draining');
+  await here.request({ image }, { deadlineAt: performance.now() + 60_000 });
+  const [first, second] = cloud.service.asked.map(({ timeoutMs }) => timeoutMs!);
+  expect(first).toBeLessThanOrEqual(60_000);
+  expect(second).toBeLessThanOrEqual(first!);
+  await here.request({ image });
+  expect(cloud.service.asked[2]!.timeoutMs ?? 0).toBe(0);
+});
+
+test('settings that make no sense', () => {
+  const dial = new Cloud().dial;
+  expect(() => link(dial, { reconnect: { patienceMs: 0 } })).toThrow(/reconnect\.patienceMs/);
+  expect(() => link(dial, { reconnect: { maxSends: Number.NaN } })).toThrow(/reconnect\.maxSends/);
 });

@@ -11,7 +11,12 @@ export interface AdmissionLimits {
 
 /** What the door says of a request; `point` where the header can be read. */
 export type Admitted =
-  | { readonly model: Model; readonly point: number; readonly refusal?: undefined }
+  | {
+      readonly model: Model;
+      readonly point: number;
+      readonly sliceCount: number;
+      readonly refusal?: undefined;
+    }
   | { readonly model?: Model; readonly point?: number; readonly refusal: Refusal };
 
 /** The door: what it refuses has cost nothing but a look at 16 bytes. */
@@ -24,15 +29,19 @@ export class Admission {
     this.#rates = new RateLimit(imagesPerSecond);
   }
 
-  /** @param now ms */
-  admit({ payload }: InferRequest, caller: Caller, now: number): Admitted {
+  /**
+   * @param moreToCome whether the payload is the first of several slices
+   * @param now ms
+   */
+  admit({ payload }: InferRequest, caller: Caller, moreToCome: boolean, now: number): Admitted {
     let header;
     let model;
     try {
       header = peekHeader(payload);
       model = this.#models.withCodec(header.codecId);
-      // The worker checks the sum. Here it only tells a damaged header from one that asks for something else.
-      if (!model || !fits(header, model)) readHeader(payload);
+      // The worker checks the sum. Here it only tells a damaged header from one that asks for something else, and is
+      // checked when something is kept because of what the header says.
+      if (!model || moreToCome || !fits(header, model, moreToCome)) readHeader(payload);
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
       return { refusal: refusal(transportCode(error.code), error.message, error.code) };
@@ -46,10 +55,14 @@ export class Admission {
       refusal: refusal(...why),
     });
     if (!mayUse(caller, name)) return refuse('forbidden', `${caller.name} may not use ${name}`);
-    if (!fits(header, model)) {
+    if (!fits(header, model, moreToCome)) {
       // its first channels alone would give some answer, and not the one that was asked for
-      if (sliceCount > 1)
-        return refuse('bad-request', `1 of ${sliceCount} slices: send the image as one`, 'slices');
+      if (moreToCome !== sliceCount > 1)
+        return refuse(
+          'bad-request',
+          `1 of ${sliceCount} slices, and ${moreToCome ? 'more are' : 'no other is'} to come: send as many as the image has`,
+          'slices',
+        );
       return refuse(
         'bad-request',
         `a latent of ${h}x${w}; ${name} takes ${latent.height}x${latent.width}`,
@@ -61,7 +74,7 @@ export class Admission {
       const message = `${caller.name} sends more images per second than it may: slow down`;
       return refuse('rate-limited', message, 'rate', Math.min(Math.ceil(waitMs), 0xffff_ffff));
     }
-    return { model, point };
+    return { model, point, sliceCount };
   }
 
   /** For a codec, or several, that nobody has. */
@@ -70,14 +83,14 @@ export class Admission {
       ({ bundle }) =>
         `${bundle.manifest.name} ${bundle.manifest.version} (${[...bundle.codecs.keys()].join(', ')})`,
     );
-    return `codec ${ids} is not one of ${served.join(', ')}: edge and cloud need the same bundle`;
+    return `codec ${ids} is not one of ${served.join(', ')}: edge and cloud need the same bundle (on the edge: raccoon bundle pull --from this cloud)`;
   }
 }
 
-/** Whether a header says what the model takes: images of one slice, and of one size. */
-function fits({ h, w, sliceCount }: Header, { bundle }: Model): boolean {
+/** Whether a header says what the model takes, and what its request says. */
+function fits({ h, w, sliceCount }: Header, { bundle }: Model, moreToCome: boolean): boolean {
   const { height, width } = bundle.manifest.latent;
-  return sliceCount === 1 && h === height && w === width;
+  return (moreToCome ? sliceCount > 1 : sliceCount === 1) && h === height && w === width;
 }
 
 /** Whether a caller may use a bundle. */

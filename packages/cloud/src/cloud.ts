@@ -40,7 +40,7 @@ export interface CloudOptions extends ServiceParts {
   tokens?: string;
   /** Allows `listen` beyond this machine without TLS. */
   insecure?: boolean;
-  /** The largest payload that is read, bytes. */
+  /** Of one image, all its slices together, at most. */
   maxPayloadBytes?: number;
   /** Unanswered requests of one stream, at most. */
   maxInFlight?: number;
@@ -73,6 +73,7 @@ export const DEFAULTS: Readonly<
   maxQueueBytes: 16 << 20, // 256 of the largest payloads
   maxQueueMs: 5000,
   maxBatchMs: 30_000,
+  maxSliceMs: 10_000,
   imagesPerSecond: Infinity,
   drainMs: 10_000,
   drainGraceMs: 0,
@@ -351,6 +352,8 @@ const NOTHING_RUNS: PipelineStats = {
   bytes: 0,
   oldestMs: 0,
   inFlight: 0,
+  incomplete: 0,
+  incompleteBytes: 0,
   workers: 0,
   imagesPerSecond: 0,
 };

@@ -16,6 +16,8 @@ const request: RequestFacts = {
   caller: 'camera-1',
   model: 'small@0.1.0',
   payloadBytes: 900,
+  slices: 1,
+  sliceCount: 1,
   point: 2,
   pixels: 50_176,
   trace: undefined,
@@ -34,6 +36,9 @@ test('a request that went well is only written on level debug', () => {
   expect(lines).toEqual([]);
   requestLog('debug').ended(request, end('ok'));
   expect(lines).toMatchObject([{ level: 20, id: 7, caller: 'camera-1', code: 'ok', inferMs: 3 }]);
+  expect(lines[0]).not.toHaveProperty('slices');
+  requestLog('debug').ended({ ...request, slices: 2, sliceCount: 3 }, end('ok'));
+  expect(lines[1]).toMatchObject({ slices: 2, sliceCount: 3 });
 });
 
 test.each([

@@ -50,8 +50,18 @@ export class RequestLog implements Observer {
     if (!this.#log.isLevelEnabled(level)) return;
     const suppressed = level === 'debug' ? 0 : this.#suppressed(`${end.code} ${end.reason}`);
     if (suppressed === undefined) return;
-    const { id, caller, model, payloadBytes, point } = request;
-    const fields = { id, caller, model, payloadBytes, point, ...end, ...(suppressed > 0 && { suppressed }) };
+    const { id, caller, model, payloadBytes, point, slices, sliceCount } = request;
+    const inSlices = sliceCount > 1 && { slices, sliceCount };
+    const fields = {
+      id,
+      caller,
+      model,
+      payloadBytes,
+      point,
+      ...inSlices,
+      ...end,
+      ...(suppressed > 0 && { suppressed }),
+    };
     this.#log[level](fields, 'request');
   }
 

@@ -6,7 +6,14 @@ let metrics: Metrics;
 let sources: MetricSources;
 beforeEach(() => {
   sources = {
-    pipeline: () => ({ waiting: 3, bytes: 4000, oldestMs: 250, workers: 2 }),
+    pipeline: () => ({
+      waiting: 3,
+      bytes: 4000,
+      oldestMs: 250,
+      incomplete: 1,
+      incompleteBytes: 700,
+      workers: 2,
+    }),
     models: () => [
       { name: 'small', version: '0.2.0', state: 'ready', loaded: true },
       { name: 'small', version: '0.1.0', state: 'superseded', loaded: false },
@@ -28,6 +35,8 @@ const request = (changes: Partial<RequestFacts> = {}): RequestFacts => ({
   caller: 'camera-1',
   model: 'small@0.2.0',
   payloadBytes: 1000,
+  slices: 1,
+  sliceCount: 1,
   point: 0,
   pixels: 50_000,
   trace: undefined,
@@ -104,6 +113,18 @@ test('only callers that the operator named become labels', async () => {
   ]);
 });
 
+test('images in slices, and those that did not need all of them', async () => {
+  metrics.ended(request(), end('ok'));
+  expect(await values('raccoon_slices_total')).toEqual([]);
+  metrics.ended(request({ slices: 4, sliceCount: 4 }), end('ok'));
+  metrics.ended(request({ slices: 2, sliceCount: 4 }), end('ok'));
+  metrics.ended(request({ slices: 1, sliceCount: 4 }), end('cancelled'));
+  expect(await values('raccoon_slices_total')).toEqual(['raccoon_slices_total{bundle="small"} 7']);
+  expect(await values('raccoon_early_answers_total')).toEqual([
+    'raccoon_early_answers_total{bundle="small"} 1',
+  ]);
+});
+
 test('what is now, at the scrape', async () => {
   metrics.arrived();
   metrics.arrived();
@@ -116,6 +137,8 @@ test('what is now, at the scrape', async () => {
     'raccoon_queue_requests 3',
     'raccoon_queue_bytes 4000',
     'raccoon_queue_oldest_seconds 0.25',
+    'raccoon_incomplete_requests 1',
+    'raccoon_incomplete_bytes 700',
     'raccoon_workers 2',
     'raccoon_connections 9',
     'raccoon_ready 1',

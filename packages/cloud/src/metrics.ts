@@ -7,7 +7,10 @@ import type { ModelState } from './repository.ts';
 /** What is asked when somebody scrapes. Sizes in bytes, times in ms. */
 export interface MetricSources {
   /** Requests and their payloads that wait, and since when the oldest does. */
-  pipeline(): Pick<PipelineStats, 'waiting' | 'bytes' | 'oldestMs' | 'workers'>;
+  pipeline(): Pick<
+    PipelineStats,
+    'waiting' | 'bytes' | 'oldestMs' | 'incomplete' | 'incompleteBytes' | 'workers'
+  >;
   /** Every version that is known. */
   models(): readonly { name: string; version: string; state: ModelState; loaded: boolean }[];
   /** Versions that could not be taken, by why. */
@@ -49,6 +52,10 @@ interface BundleSeries {
   /** Others, by code and reason. */
   readonly failed: Map<string, { code: string; reason: string; count: number }>;
   dropped: number;
+  /** Of images in slices: the slices that came, */
+  slices: number;
+  /** and images that were answered before the last. */
+  early: number;
 }
 
 /**
@@ -107,6 +114,18 @@ export class Metrics implements Observer {
         for (const { bundle, dropped } of this.#bundles.values()) add({ bundle }, dropped);
       },
     );
+    this.#count('raccoon_slices_total', 'Slices that came, of images in slices', ['bundle'], (add) => {
+      for (const { bundle, slices } of this.#bundles.values()) if (slices > 0) add({ bundle }, slices);
+    });
+    this.#count(
+      'raccoon_early_answers_total',
+      'Images answered before their last slice',
+      ['bundle'],
+      (add) => {
+        for (const { bundle, slices, early } of this.#bundles.values())
+          if (slices > 0) add({ bundle }, early);
+      },
+    );
     this.#count('raccoon_unauthenticated_total', 'Calls without a token that is known', [], (add) =>
       add({}, sources.unauthenticated()),
     );
@@ -127,6 +146,16 @@ export class Metrics implements Observer {
       'raccoon_queue_oldest_seconds',
       'How long the oldest has waited',
       () => sources.pipeline().oldestMs / 1000,
+    );
+    this.#gauge(
+      'raccoon_incomplete_requests',
+      "Images that wait for their client's next slice",
+      () => sources.pipeline().incomplete,
+    );
+    this.#gauge(
+      'raccoon_incomplete_bytes',
+      'Bytes of their slices',
+      () => sources.pipeline().incompleteBytes,
     );
     this.#gauge('raccoon_workers', 'Workers that are alive', () => sources.pipeline().workers);
     this.#gauge('raccoon_connections', 'Connections that are open', () => sources.connections());
@@ -156,6 +185,10 @@ export class Metrics implements Observer {
     if (request.pixels > 0) {
       series.payload.observe(request.payloadBytes);
       series.bitsPerPixel.observe((8 * request.payloadBytes) / request.pixels);
+    }
+    if (request.sliceCount > 1) {
+      series.slices += request.slices;
+      if (code === 'ok' && request.slices < request.sliceCount) series.early++;
     }
     if (code === 'ok') {
       series.ok++;
@@ -207,6 +240,8 @@ export class Metrics implements Observer {
         ok: 0,
         failed: new Map(),
         dropped: 0,
+        slices: 0,
+        early: 0,
       };
       this.#bundles.set(bundle, series);
     }

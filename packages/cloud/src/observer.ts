@@ -9,6 +9,10 @@ export interface RequestFacts {
   /** `name@version` of the bundle that answers; empty when it was refused before that was known. */
   readonly model: string;
   readonly payloadBytes: number;
+  /** That came, */
+  readonly slices: number;
+  /** and that the image has. */
+  readonly sliceCount: number;
   readonly point: number | undefined;
   /** Pixels of the network's input, for bits per pixel. */
   readonly pixels: number;

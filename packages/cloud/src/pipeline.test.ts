@@ -3,6 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Bundle } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
 import { encodeBitstream } from '@raccoon/codec';
+import { TransportError, type InferRequest, type LaterSlices } from '@raccoon/transport';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Model } from './model.ts';
 import type { BatchFacts } from './observer.ts';
@@ -24,6 +25,56 @@ function slice(value: number): Uint8Array {
   const symbols = new Int16Array(bundle.codec.tables.channels * h * w);
   symbols[0] = value;
   return encodeBitstream(symbols, { h, w }, 0, bundle.codec)[0]!;
+}
+
+/** The client of an image in slices, as a test wants it. */
+class Sender implements LaterSlices {
+  /** The margins that it was asked with. */
+  readonly asked: (number | undefined)[] = [];
+  readonly slices: Uint8Array[];
+  #waiting: { resolve(slice: InferRequest): void; reject(error: Error): void } | undefined;
+  #asked: () => void = () => undefined;
+
+  constructor(value: number, channelEnds = [4, 9, 48]) {
+    const { height: h, width: w } = bundle.manifest.latent;
+    const plane = h * w;
+    const symbols = new Int16Array(bundle.codec.tables.channels * plane);
+    for (let i = 0; i < 12 * plane; i++) symbols[i] = ((i * value) % 7) - 3;
+    this.slices = encodeBitstream(symbols, { h, w }, 0, bundle.codec, { channelEnds });
+  }
+
+  /** The image as a job that still lacks all but its first slice. */
+  job(stopMargin: number): Partial<Job> {
+    return { slices: [this.slices[0]!], rest: { sliceCount: this.slices.length, stopMargin, later: this } };
+  }
+
+  next(margin?: number): Promise<InferRequest> {
+    this.asked.push(margin);
+    this.#asked();
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+    });
+  }
+
+  /** Resolves once it was asked so often. */
+  async wanted(times: number): Promise<void> {
+    while (this.asked.length < times) {
+      await new Promise<void>((resolve) => {
+        this.#asked = resolve;
+      });
+    }
+  }
+
+  async send(sliceIndex: number, { payload = this.slices[sliceIndex]!, moreSlices = sliceIndex < 2 } = {}) {
+    await this.wanted(sliceIndex);
+    this.#waiting!.resolve({ id: 1, payload, sliceIndex, moreSlices });
+    await turns();
+  }
+
+  async fail(error: Error): Promise<void> {
+    await this.wanted(1);
+    this.#waiting!.reject(error);
+  }
 }
 
 /** A pipeline with real workers, which a test stops and lets go on to decide what happens meanwhile. */
@@ -51,6 +102,7 @@ class Cloud {
         maxQueueBytes: 1e6,
         maxQueueMs: 60_000,
         maxBatchMs: 60_000,
+        maxSliceMs: 60_000,
         ...limits,
       },
       workers,
@@ -216,6 +268,181 @@ describe('batches', () => {
     expect(outcomes.map(ok)).toEqual(['ok', 'corrupt-bitstream', 'ok']);
     expect(outcomes[1]).toMatchObject(refusal('corrupt-bitstream', 'checksum'));
     expect(cloud.sizes).toEqual([3]);
+  });
+});
+
+describe('slices', () => {
+  test('the next one is asked for until the answer is sure; nobody else waits for it', async () => {
+    const cloud = await Cloud.start();
+    const sender = new Sender(3);
+    const answer = cloud.infer(1, { ...sender.job(2), wantLogits: true }); // no margin is above 1
+    await sender.wanted(1);
+    expect(cloud.pipeline.stats).toMatchObject({ waiting: 0, bytes: 0, inFlight: 0, incomplete: 1 });
+    expect(cloud.pipeline.stats.incompleteBytes).toBe(sender.slices[0]!.length);
+    expect(ok(await cloud.infer(2))).toBe('ok');
+    await sender.send(1);
+    await sender.wanted(2);
+    expect(cloud.pipeline.stats.incompleteBytes).toBe(sender.slices[0]!.length + sender.slices[1]!.length);
+    await sender.send(2);
+    const { result, queueMs, decodeMs, inferMs } = await answer;
+    expect(cloud.pipeline.stats).toMatchObject({
+      waiting: 0,
+      inFlight: 0,
+      incomplete: 0,
+      incompleteBytes: 0,
+    });
+    for (const ms of [queueMs, decodeMs, inferMs]) expect(ms).toBeGreaterThan(0);
+    for (const margin of sender.asked) expect(margin).toBeLessThan(2);
+    expect(cloud.sizes).toEqual([1, 1, 1, 1]);
+    const whole = await cloud.infer(3, { slices: new Sender(3, [48]).slices, wantLogits: true });
+    expect(result!.margin).toBeCloseTo(whole.result!.margin, 6);
+    expect(sender.asked.at(-1)).not.toBeCloseTo(result!.margin, 6); // it has seen more since
+  });
+
+  test('an answer that is sure needs no other', async () => {
+    const cloud = await Cloud.start();
+    const sender = new Sender(3);
+    const { result } = await cloud.infer(1, sender.job(1e-9));
+    expect(sender.asked).toEqual([]);
+    expect(result!.margin).toBeGreaterThan(1e-9);
+    expect(cloud.pipeline.stats).toMatchObject({ incomplete: 0, incompleteBytes: 0 });
+  });
+
+  test('without a stop margin no worker sees it before the last', async () => {
+    const cloud = await Cloud.start();
+    for (const margin of [0, -1, Number.NaN]) {
+      const sender = new Sender(3);
+      const answer = cloud.infer(1, sender.job(margin));
+      await sender.send(1);
+      expect(cloud.pipeline.stats).toMatchObject({ inFlight: 0, incomplete: 1 });
+      await sender.send(2);
+      expect(ok(await answer)).toBe('ok');
+      expect(sender.asked).toEqual([undefined, undefined]); // its client sends them by itself
+    }
+    expect(cloud.sizes).toEqual([1, 1, 1]);
+  });
+
+  test('those who wait for their clients have limits of their own, and keep nobody out', async () => {
+    const cloud = await Cloud.start({ maxQueue: 2 });
+    const senders = [1, 2, 3].map((value) => new Sender(value));
+    const answers = senders.map((sender, i) => cloud.infer(i, sender.job(0)));
+    expect(await answers[2]).toMatchObject(refusal('overloaded', 'queue-full'));
+    expect(ok(await cloud.infer(4))).toBe('ok');
+    // somebody with fewer of them takes the place of the last
+    const other = cloud.infer(5, { ...new Sender(4).job(0), caller: 'another' });
+    expect(await answers[1]).toMatchObject(refusal('overloaded', 'queue-full'));
+    for (const id of [0, 5]) cloud.controllers.get(id)!.abort();
+    expect((await Promise.all([answers[0]!, other])).map(ok)).toEqual(['cancelled', 'cancelled']);
+    expect(cloud.pipeline.stats).toMatchObject({ incomplete: 0, incompleteBytes: 0 });
+  });
+
+  test('their bytes are counted, and grow', async () => {
+    const senders = [new Sender(1), new Sender(2)];
+    const [first, second] = senders.map(({ slices }) => slices[0]!.length) as [number, number];
+    const cloud = await Cloud.start({ maxQueueBytes: first + second });
+    const answers = senders.map((sender, i) => cloud.infer(i, sender.job(0)));
+    await senders[0]!.send(1);
+    expect(await answers[0]).toMatchObject(refusal('overloaded', 'queue-bytes'));
+    expect(cloud.pipeline.stats).toMatchObject({ incomplete: 1, incompleteBytes: second });
+    await senders[1]!.fail(new TransportError('bad-request', 'enough'));
+    expect(ok(await answers[1]!)).toBe('bad-request');
+  });
+
+  test('a client that does not go on is not waited for longer than allowed', async () => {
+    const cloud = await Cloud.start({ maxSliceMs: 5 });
+    const message = expect.stringContaining('slice 1 has not come within 5 ms');
+    const outcome = await cloud.infer(1, new Sender(1).job(0));
+    expect(outcome).toMatchObject({ refusal: { code: 'deadline', reason: 'slices', message } });
+    expect(await cloud.infer(2, { ...new Sender(1).job(2), timeoutMs: 1 })).toMatchObject({
+      refusal: { code: 'deadline', message: 'not done within 1 ms' },
+    });
+    expect(cloud.pipeline.stats).toMatchObject({ incomplete: 0, incompleteBytes: 0 });
+  });
+
+  test('cancelled between two slices: what comes then is not run', async () => {
+    const cloud = await Cloud.start();
+    const sender = new Sender(1);
+    const answer = cloud.infer(1, sender.job(2));
+    await sender.wanted(1);
+    cloud.controllers.get(1)!.abort();
+    expect(ok(await answer)).toBe('cancelled');
+    await sender.send(1);
+    expect(cloud.pipeline.stats).toMatchObject({ waiting: 0, incomplete: 0, incompleteBytes: 0 });
+    expect(cloud.sizes).toEqual([1]);
+  });
+
+  test('cancelled while it runs: nobody is asked for more', async () => {
+    const cloud = await Cloud.start();
+    const sender = new Sender(1);
+    const [held] = await cloud.hold(1, sender.job(2));
+    cloud.controllers.get(1)!.abort();
+    expect(ok(await held!)).toBe('cancelled');
+    cloud.signal('SIGCONT');
+    expect(ok(await cloud.infer(2))).toBe('ok');
+    expect(sender.asked).toEqual([]);
+  });
+
+  test('a slice that is wrong ends its image, and no other', async () => {
+    const cloud = await Cloud.start();
+    const { height: h, width: w } = bundle.manifest.latent;
+    const symbols = new Int16Array(bundle.codec.tables.channels * h * w);
+    const otherCodec = { ...bundle.codec, id: '0123456789ab' };
+    const channelEnds = [4, 9, 48];
+    const [, ofAnotherCodec] = encodeBitstream(symbols, { h, w }, 0, otherCodec, { channelEnds });
+    const cases: [send: (sender: Sender) => Promise<void>, code: string, reason: string][] = [
+      [
+        (sender) => sender.send(1, { payload: new Sender(5).slices[1]! }), // of another image
+        'corrupt-bitstream',
+        'checksum',
+      ],
+      [(sender) => sender.send(1, { payload: ofAnotherCodec! }), 'corrupt-bitstream', 'checksum'],
+      [(sender) => sender.send(1, { payload: new Uint8Array(0) }), 'corrupt-bitstream', 'truncated'],
+      [(sender) => sender.send(1, { payload: sender.slices[2]! }), 'corrupt-bitstream', 'slice-order'],
+      [(sender) => sender.send(1, { moreSlices: false }), 'bad-request', 'slices'], // two of three
+      [(sender) => sender.fail(new TransportError('bad-request', 'twice')), 'bad-request', 'slices'],
+    ];
+    for (const [i, [send, code, reason]] of cases.entries()) {
+      const sender = new Sender(3);
+      const answers = [cloud.infer(2 * i, sender.job(2)), cloud.infer(2 * i + 1)];
+      await send(sender);
+      expect(await answers[0]).toMatchObject(refusal(code, reason));
+      expect(ok(await answers[1]!)).toBe('ok');
+    }
+  });
+
+  test('more of them than the image has', async () => {
+    const cloud = await Cloud.start();
+    const sender = new Sender(3);
+    const answer = cloud.infer(1, sender.job(0));
+    await sender.send(1);
+    await sender.send(2, { moreSlices: true });
+    expect(await answer).toMatchObject({
+      refusal: { code: 'bad-request', message: 'more than 3 slices of an image that says it has 3' },
+    });
+  });
+
+  test('a pipeline that stops does not wait for clients', async () => {
+    const cloud = await Cloud.start();
+    const [waits, runs] = [new Sender(1), new Sender(2)];
+    const answer = cloud.infer(1, waits.job(2));
+    await waits.wanted(1);
+    const [held] = await cloud.hold(2, runs.job(2));
+    const stopped = cloud.pipeline.stop();
+    expect(ok(await answer)).toBe('unavailable');
+    cloud.signal('SIGCONT');
+    expect(ok(await held!)).toBe('unavailable');
+    await stopped;
+  });
+
+  test('a model stays until its last image has all its slices', async () => {
+    const cloud = await Cloud.start();
+    const sender = new Sender(1);
+    const answer = cloud.infer(1, sender.job(0));
+    const unloaded = cloud.pipeline.unload('m@1');
+    await sender.send(1);
+    await sender.send(2);
+    expect(ok(await answer)).toBe('ok');
+    await unloaded;
   });
 });
 

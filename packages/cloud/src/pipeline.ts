@@ -1,4 +1,11 @@
-import type { InferContext, Result, TransportErrorCode } from '@raccoon/transport';
+import {
+  TransportError,
+  type InferContext,
+  type InferRequest,
+  type LaterSlices,
+  type Result,
+  type TransportErrorCode,
+} from '@raccoon/transport';
 import { ripeAt, type BatchLimits } from './batching.ts';
 import type { Model, ModelHost } from './model.ts';
 import type { Observer } from './observer.ts';
@@ -13,6 +20,8 @@ export interface PipelineLimits extends QueueLimits, BatchLimits {
   readonly maxQueueMs: number;
   /** How long a worker may take for a batch, ms; then it is killed and replaced. */
   readonly maxBatchMs: number;
+  /** How long an image waits for its client's next slice, ms; then it is refused. */
+  readonly maxSliceMs: number;
 }
 
 export interface PipelineOptions {
@@ -23,9 +32,22 @@ export interface PipelineOptions {
   readonly observer: Observer;
 }
 
+/** What an image in slices still lacks, and when it can do without. */
+export interface Rest {
+  /** Slices of the whole image. */
+  readonly sliceCount: number;
+  /** From this margin on its answer is good enough; not above 0: all slices, or no answer. */
+  readonly stopMargin: number;
+  readonly later: LaterSlices;
+}
+
 /** An image to classify. */
 export interface Job extends BatchItem {
   readonly model: Model;
+  /** Those that are there; the pipeline adds what it asks `rest` for. */
+  readonly slices: Uint8Array[];
+  /** Absent: the image is complete. */
+  readonly rest?: Rest;
   /** Whose it is, for fairness. */
   readonly caller: string;
   /** 1: background, served from what is left and shed first. */
@@ -46,7 +68,7 @@ export interface Refusal {
   readonly retryAfterMs: number;
 }
 
-/** How a job ended. Times in ms. */
+/** How a job ended. Times in ms, of all runs of an image that came in slices. */
 export interface Outcome {
   readonly result?: Result;
   /** When there is no result. */
@@ -66,6 +88,10 @@ export interface PipelineStats {
   readonly oldestMs: number;
   /** Requests that a worker has. */
   readonly inFlight: number;
+  /** Images that wait for their client's next slice. */
+  readonly incomplete: number;
+  /** Bytes of their slices. */
+  readonly incompleteBytes: number;
   /** Workers that are ready. */
   readonly workers: number;
   /** What these workers can do, as measured lately; 0: not known yet. */
@@ -97,33 +123,32 @@ interface Loaded {
 class Request implements Queued {
   readonly job: Job;
   readonly loaded: Loaded;
-  readonly bytes: number;
-  readonly arrivedAt: number;
   readonly deadline: number;
   readonly resolve: (outcome: Outcome) => void;
   readonly onAbort: () => void;
-  state: 'waiting' | 'running' | 'answered' = 'waiting';
+  /** `waiting` for a worker, `incomplete`: for its client. */
+  state: 'incomplete' | 'waiting' | 'running' | 'answered' = 'waiting';
+  bytes: number;
+  /** In the queue, for the last time. */
+  arrivedAt: number;
   /** When it is given up. */
   expiresAt: number;
   /** When its batch was cut. */
   cutAt = 0;
   /** Workers that died while they ran it. */
   deaths = 0;
+  /** Of its runs so far. */
+  queueMs = 0;
+  decodeMs = 0;
+  inferMs = 0;
 
-  constructor(
-    job: Job,
-    loaded: Loaded,
-    now: number,
-    maxQueueMs: number,
-    resolve: Request['resolve'],
-    onAbort: () => void,
-  ) {
+  constructor(job: Job, loaded: Loaded, now: number, resolve: Request['resolve'], onAbort: () => void) {
     this.job = job;
     this.loaded = loaded;
     this.bytes = job.slices.reduce((sum, { length }) => sum + length, 0);
     this.arrivedAt = now;
     this.deadline = job.timeoutMs > 0 ? now + job.timeoutMs : Infinity;
-    this.expiresAt = Math.min(this.deadline, now + maxQueueMs);
+    this.expiresAt = this.deadline;
     this.resolve = resolve;
     this.onAbort = onAbort;
   }
@@ -152,6 +177,8 @@ export class Pipeline implements ModelHost {
   readonly #limits: PipelineLimits;
   readonly #observer: Observer;
   readonly #queue: RequestQueue<Request>;
+  /** Waiting for their clients: the same limits and the same fairness, but apart, so that they keep nobody out. */
+  readonly #incomplete: RequestQueue<Request>;
   readonly #pool: WorkerPool<RequestBatch>;
   readonly #models = new Map<string, Loaded>();
   /** Without an answer, in the order of their arrival. */
@@ -172,6 +199,7 @@ export class Pipeline implements ModelHost {
     this.#limits = limits;
     this.#observer = observer;
     this.#queue = new RequestQueue(limits);
+    this.#incomplete = new RequestQueue(limits);
     this.#pool = new WorkerPool(
       { workers, threads, maxBatchMs: limits.maxBatchMs },
       {
@@ -208,17 +236,22 @@ export class Pipeline implements ModelHost {
   get stats(): PipelineStats {
     const now = performance.now();
     let inFlight = 0;
+    let waiting = 0;
     let oldestMs = 0;
     for (const { state, arrivedAt } of this.#open) {
       if (state === 'running') inFlight++;
-      else oldestMs = Math.max(oldestMs, now - arrivedAt);
+      if (state !== 'waiting') continue;
+      waiting++;
+      oldestMs = Math.max(oldestMs, now - arrivedAt);
     }
     const workers = this.#pool.ready.size;
     return {
-      waiting: this.#open.size - inFlight,
+      waiting,
       bytes: this.#queue.bytes,
       oldestMs,
       inFlight,
+      incomplete: this.#incomplete.requests,
+      incompleteBytes: this.#incomplete.bytes,
       workers,
       imagesPerSecond: this.#msPerImage > 0 ? (1000 * workers) / this.#msPerImage : 0,
     };
@@ -253,14 +286,14 @@ export class Pipeline implements ModelHost {
       if (job.signal.aborted) return resolve(CANCELLED);
 
       const onAbort = (): void => this.#settle(request, CANCELLED);
-      const request = new Request(job, loaded, now, this.#limits.maxQueueMs, resolve, onAbort);
-      const full = this.#tooLate(request) ? 'age' : this.#queue.push(request, (other) => this.#shed(other));
+      const request = new Request(job, loaded, now, resolve, onAbort);
+      const full = runsWithWhatIsThere(job)
+        ? this.#awaitWorker(request, now)
+        : this.#awaitSlice(request, now);
       if (full) return resolve(this.#overloaded(full));
       this.#open.add(request);
       loaded.open++;
       job.signal.addEventListener('abort', onAbort);
-      this.#expireAt(request.expiresAt, now);
-      this.#dispatchSoon();
     });
   }
 
@@ -270,10 +303,57 @@ export class Pipeline implements ModelHost {
    */
   async stop(graceMs?: number): Promise<void> {
     this.#stopped = true;
-    this.#refuseWaiting('this cloud is shutting down: ask another');
+    this.#refuseWaiting(SHUTTING_DOWN);
     await this.#pool.stop(graceMs);
     clearTimeout(this.#dispatchTimer);
     clearTimeout(this.#expiryTimer);
+  }
+
+  /** Puts a request into the queue, or names the limit in its way. */
+  #awaitWorker(request: Request, now: number): Full | 'age' | undefined {
+    request.arrivedAt = now;
+    const full = this.#tooLate(request) ? 'age' : this.#queue.push(request, (other) => this.#shed(other));
+    if (full) return full;
+    request.state = 'waiting';
+    this.#expireAt((request.expiresAt = Math.min(request.deadline, now + this.#limits.maxQueueMs)), now);
+    this.#dispatchSoon();
+    return undefined;
+  }
+
+  /**
+   * Keeps a request until its client's next slice is there, or names the limit in its way.
+   * @param margin what to tell the client when it is to be asked
+   */
+  #awaitSlice(request: Request, now: number, margin?: number): Full | undefined {
+    const full = this.#incomplete.push(request, (other) => this.#shed(other));
+    if (full) return full;
+    request.state = 'incomplete';
+    this.#expireAt((request.expiresAt = Math.min(request.deadline, now + this.#limits.maxSliceMs)), now);
+    request.job.rest!.later.next(margin).then(
+      (slice) => this.#take(request, slice),
+      (error) => {
+        const { code, message } = TransportError.from(error);
+        this.#settle(request, refused(code, message, 'slices'));
+      },
+    );
+    return undefined;
+  }
+
+  #take(request: Request, { payload, moreSlices = false }: InferRequest): void {
+    if (request.state !== 'incomplete') return;
+    this.#incomplete.remove(request);
+    const { job } = request;
+    const { sliceCount } = job.rest!;
+    const count = job.slices.push(payload);
+    request.bytes += payload.length;
+    if (moreSlices !== count < sliceCount) {
+      const message = `${moreSlices ? 'more than ' : ''}${count} slices of an image that says it has ${sliceCount}`;
+      this.#settle(request, refused('bad-request', message, 'slices'));
+      return;
+    }
+    const now = performance.now();
+    const full = runsWithWhatIsThere(job) ? this.#awaitWorker(request, now) : this.#awaitSlice(request, now);
+    if (full) this.#settle(request, this.#overloaded(full));
   }
 
   /** In the next turn of the event loop: what this one has still to deliver comes along in the batch. */
@@ -366,8 +446,17 @@ export class Pipeline implements ModelHost {
     this.#msPerImage = smooth(this.#msPerImage, (decodeMs + inferMs) / requests.length);
     this.#dispatch(); // before the answers, so that the worker does not wait for them
     for (const [i, request] of requests.entries()) {
+      if (request.state !== 'running') continue; // nobody needs it any more
       const { result, corrupt } = outcomes[i]!;
-      const times = { queueMs: request.cutAt - request.arrivedAt, decodeMs, inferMs };
+      request.queueMs += request.cutAt - request.arrivedAt;
+      request.decodeMs += decodeMs;
+      request.inferMs += inferMs;
+      if (result && isUnsure(request.job, result)) {
+        const full = this.#awaitSlice(request, performance.now(), result.margin);
+        if (full) this.#settle(request, this.#overloaded(full));
+        continue;
+      }
+      const times = { queueMs: request.queueMs, decodeMs: request.decodeMs, inferMs: request.inferMs };
       if (result) this.#settle(request, { result, ...times });
       else
         this.#settle(request, {
@@ -375,6 +464,7 @@ export class Pipeline implements ModelHost {
           ...times,
         });
     }
+    if (this.#stopped) this.#refuseWaiting(SHUTTING_DOWN); // whatever its client has still to send
     this.#observer.batch({
       model: loaded.model.key,
       worker: worker.id,
@@ -410,7 +500,7 @@ export class Pipeline implements ModelHost {
           .filter(({ state }) => state === 'running')
           .map((request) => this.#requeue(request, now)),
       );
-    if (this.#stopped) this.#refuseWaiting('this cloud is shutting down: ask another');
+    if (this.#stopped) this.#refuseWaiting(SHUTTING_DOWN);
   }
 
   #requeue(request: Request, now: number): Request {
@@ -427,6 +517,7 @@ export class Pipeline implements ModelHost {
       this.#queue.remove(request);
       loaded.dropped++;
     }
+    if (request.state === 'incomplete') this.#incomplete.remove(request);
     request.state = 'answered';
     this.#open.delete(request);
     job.signal.removeEventListener('abort', request.onAbort);
@@ -436,7 +527,7 @@ export class Pipeline implements ModelHost {
 
   #refuseWaiting(message: string): void {
     for (const request of this.#open) {
-      if (request.state === 'waiting') this.#settle(request, refused('unavailable', message));
+      if (request.state !== 'running') this.#settle(request, refused('unavailable', message));
     }
   }
 
@@ -495,14 +586,29 @@ export class Pipeline implements ModelHost {
   }
 
   #giveUp(request: Request, now: number): void {
-    const late = request.deadline <= now;
-    this.#settle(
-      request,
-      late ? refused('deadline', `not done within ${request.job.timeoutMs} ms`) : this.#overloaded('age'),
-    );
+    const { job, state, deadline } = request;
+    if (deadline <= now) {
+      this.#settle(request, refused('deadline', `not done within ${job.timeoutMs} ms`));
+    } else if (state === 'incomplete') {
+      const message = `slice ${job.slices.length} has not come within ${this.#limits.maxSliceMs} ms: send it, or cancel`;
+      this.#settle(request, refused('deadline', message, 'slices'));
+    } else {
+      this.#settle(request, this.#overloaded('age'));
+    }
   }
 }
 
+/** Whether a worker is of use before more slices come. */
+function runsWithWhatIsThere({ slices, rest }: Job): boolean {
+  return !rest || slices.length === rest.sliceCount || rest.stopMargin > 0;
+}
+
+/** Whether there are slices that could change the answer. */
+function isUnsure({ slices, rest }: Job, { margin }: Result): boolean {
+  return rest !== undefined && slices.length < rest.sliceCount && margin < rest.stopMargin;
+}
+
+const SHUTTING_DOWN = 'this cloud is shutting down: ask another';
 const CANCELLED = refused('cancelled', 'cancelled by the client');
 
 function refused(code: TransportErrorCode, message: string, reason = '', retryAfterMs = 0): Outcome {

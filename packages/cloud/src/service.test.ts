@@ -1,8 +1,14 @@
-import type { Bundle } from '@raccoon/bundle';
+import { SIGNATURE_FILE, type Bundle } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
-import { encodeBitstream, type Codec } from '@raccoon/codec';
-import type { Caller, InferRequest, InferResponse } from '@raccoon/transport';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { encodeBitstream, MAX_SLICES as MOST_SLICES, type Codec } from '@raccoon/codec';
+import {
+  MAX_SLICES,
+  type Caller,
+  type InferRequest,
+  type InferResponse,
+  type LaterSlices,
+} from '@raccoon/transport';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import type { AdmissionLimits } from './admission.ts';
 import type { Model, Models } from './model.ts';
 import type { RequestEnd, RequestFacts } from './observer.ts';
@@ -30,7 +36,7 @@ const ANSWER: Outcome = {
 };
 
 /** The service, in front of a pipeline that only remembers its jobs. */
-function setUp(limits: Partial<AdmissionLimits> = {}, outcome: Outcome = ANSWER) {
+function setUp(limits: Partial<AdmissionLimits> = {}, run: (job: Job) => Outcome = () => ANSWER) {
   const jobs: Job[] = [];
   const ends: (RequestFacts & RequestEnd)[] = [];
   let arrived = 0;
@@ -48,7 +54,7 @@ function setUp(limits: Partial<AdmissionLimits> = {}, outcome: Outcome = ANSWER)
     pipeline: {
       infer: async (job) => {
         jobs.push(job);
-        return outcome;
+        return run(job);
       },
     },
     observer: {
@@ -114,7 +120,7 @@ test('the codec in the payload says which bundle answers, and the answer says it
 
 test('a refusal of the pipeline is an error, with its advice and its version', async () => {
   const refusal = { code: 'overloaded', message: 'full', reason: 'queue-full', retryAfterMs: 12 } as const;
-  const { infer } = setUp({}, { refusal, queueMs: 0, decodeMs: 0, inferMs: 0 });
+  const { infer } = setUp({}, () => ({ refusal, queueMs: 0, decodeMs: 0, inferMs: 0 }));
   expect(await infer(1)).toMatchObject({
     id: 1,
     error: { code: 'overloaded', message: 'full', retryAfterMs: 12 },
@@ -147,6 +153,8 @@ test('whoever watches hears of every request once, and never of its content', as
       caller: 'somebody',
       model: `imagenet1k-mobilenet@${bundle.manifest.version}`,
       payloadBytes: payload(1).length,
+      slices: 1,
+      sliceCount: 1,
       point: 0,
       pixels,
       trace: undefined,
@@ -176,6 +184,57 @@ test('what the transport refuses by itself is in the same books', () => {
     { id: 3, caller: 'somebody', model: '', payloadBytes: 9, code: 'payload-too-large', totalMs: 0 },
     { id: 0, payloadBytes: 0, code: 'bad-request' },
   ]);
+});
+
+describe('an image in slices', () => {
+  const later: LaterSlices = { next: () => Promise.reject(new Error('nobody asks here')) };
+  const context = { signal: new AbortController().signal, peer: 'test', caller, later };
+
+  test('becomes a job with what is there, and the way to the rest', async () => {
+    const { service, jobs, ends } = setUp();
+    const first = payload(1, { channelEnds: [9, 20, 48] });
+    await service.infer({ id: 1, payload: first, moreSlices: true, stopMargin: 0.5 }, context);
+    expect(jobs).toMatchObject([{ slices: [first], rest: { sliceCount: 3, stopMargin: 0.5 } }]);
+    expect(jobs[0]!.rest!.later).toBe(later);
+    expect(ends).toMatchObject([{ slices: 1, sliceCount: 3, payloadBytes: first.length, code: 'ok' }]);
+  });
+
+  test('is in the books with all that came', async () => {
+    const { service, jobs, ends } = setUp({}, (job) => {
+      job.slices.push(new Uint8Array(10));
+      return ANSWER;
+    });
+    const first = payload(1, { channelEnds: [9, 20, 48] });
+    await service.infer({ id: 1, payload: first, moreSlices: true }, context);
+    expect(jobs[0]!.rest!.stopMargin).toBe(0);
+    expect(ends).toMatchObject([{ slices: 2, sliceCount: 3, payloadBytes: first.length + 10 }]);
+  });
+
+  test.each<[string, () => Uint8Array, string, string]>([
+    ['that says it has one', () => payload(1), 'bad-request', '1 of 1 slices, and more are to come'],
+    [
+      'with one bit of its header wrong',
+      () => flipped(payload(1, { channelEnds: [9, 48] }), 10, 1),
+      'corrupt-bitstream',
+      'checksum',
+    ],
+    [
+      'with one bit of its words wrong',
+      () => flipped(payload(1, { channelEnds: [9, 48] }), 17, 1),
+      'corrupt-bitstream',
+      'checksum',
+    ],
+  ])('%s is refused at the door', async (_, first, code, message) => {
+    const { service, jobs } = setUp();
+    expect(await service.infer({ id: 1, payload: first(), moreSlices: true }, context)).toMatchObject(
+      failure(1, code, message),
+    );
+    expect(jobs).toEqual([]);
+  });
+
+  test('has at most as many slices on the wire as in a bitstream', () => {
+    expect(MAX_SLICES).toBe(MOST_SLICES);
+  });
 });
 
 const flipped = (bytes: Uint8Array, at: number, mask: number): Uint8Array =>
@@ -210,7 +269,7 @@ describe('refused at the door, without any work', () => {
       'one of several slices',
       () => ({ payload: payload(1, { channelEnds: [9, 48] }) }),
       'bad-request',
-      '1 of 2 slices',
+      '1 of 2 slices, and no other is to come',
     ],
   ])('%s', async (_, request, code, message) => {
     const { jobs, infer } = setUp();
@@ -286,6 +345,13 @@ describe('the bundle can be fetched', () => {
     expect(bytes.equals(await fetch(service, name, decoder.file, 0))).toBe(true);
     expect(bytes.subarray(1000).equals(await fetch(service, '', decoder.file, 1000))).toBe(true);
     expect(await fetch(service, '', decoder.file, bytes.length)).toHaveLength(0);
+  });
+
+  test('and its signature, where it has one', async () => {
+    await expect(fetch(setUp().service, '', SIGNATURE_FILE, 0)).rejects.toMatchObject({ code: 'not-found' });
+    const signed = Uint8Array.from({ length: 64 }, (_, i) => i);
+    vi.spyOn(bundle, 'signature').mockResolvedValueOnce(signed);
+    expect(await fetch(setUp().service, '', SIGNATURE_FILE, 0)).toEqual(Buffer.from(signed));
   });
 
   test('and nothing else', async () => {

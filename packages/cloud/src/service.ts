@@ -1,3 +1,4 @@
+import { SIGNATURE_FILE } from '@raccoon/bundle';
 import {
   TransportError,
   chooseProtocol,
@@ -9,8 +10,8 @@ import {
   type InferenceService,
   type InferRequest,
   type InferResponse,
+  type ServiceWelcome,
   type TransportErrorCode,
-  type Welcome,
 } from '@raccoon/transport';
 import { Admission, mayUse, type AdmissionLimits } from './admission.ts';
 import type { Model, Models } from './model.ts';
@@ -41,7 +42,7 @@ export class CloudService implements InferenceService {
     this.#admission = new Admission(models, limits);
   }
 
-  hello(hello: Hello, caller: Caller): Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes'> {
+  hello(hello: Hello, caller: Caller): ServiceWelcome {
     const protocol = chooseProtocol(hello);
     const served = hello.codecIds.flatMap((id) => {
       const model = this.#models.withCodec(id);
@@ -58,16 +59,20 @@ export class CloudService implements InferenceService {
     return { protocol, codecIds: allowed.map(({ id }) => id), bundle: name, bundleVersion: version };
   }
 
-  async infer(request: InferRequest, { caller, signal, trace }: InferContext): Promise<InferResponse> {
+  async infer(request: InferRequest, context: InferContext): Promise<InferResponse> {
+    const { caller, signal, trace, later } = context;
     const arrivedAt = performance.now();
     this.#observer.arrived();
-    const admitted = this.#admission.admit(request, caller, arrivedAt);
+    const admitted = this.#admission.admit(request, caller, later !== undefined, arrivedAt);
     const { model, point } = admitted;
+    const sliceCount = admitted.refusal ? 1 : admitted.sliceCount;
+    const slices = [request.payload];
     const outcome: Outcome = admitted.refusal
       ? { refusal: admitted.refusal, ...NO_TIMES }
       : await this.#pipeline.infer({
           model: admitted.model,
-          slices: [request.payload],
+          slices,
+          ...(later && { rest: { sliceCount, stopMargin: request.stopMargin ?? 0, later } }),
           topK: request.topK || DEFAULT_TOP_K,
           wantLogits: request.wantLogits ?? false,
           caller: caller.name,
@@ -80,6 +85,9 @@ export class CloudService implements InferenceService {
     this.#observer.ended(
       {
         ...factsOf(request, caller),
+        payloadBytes: slices.reduce((sum, { length }) => sum + length, 0),
+        slices: slices.length,
+        sliceCount,
         model: model?.key ?? '',
         point,
         pixels: manifest ? manifest.input.width * manifest.input.height : 0,
@@ -112,10 +120,13 @@ export class CloudService implements InferenceService {
 
   async *fetchFile(name: string, file: string, offset: number, caller: Caller): AsyncIterable<Uint8Array> {
     const { bundle } = this.#named(name, caller);
-    if (!Object.hasOwn(bundle.manifest.files, file)) {
+    const listed = Object.hasOwn(bundle.manifest.files, file);
+    // the signature signs the list, so it is not in it
+    const signature = file === SIGNATURE_FILE ? await bundle.signature() : undefined;
+    if (!listed && !signature) {
       throw new TransportError('not-found', `${bundle.manifest.name} has no file ${file}`);
     }
-    const bytes = await bundle.read(file);
+    const bytes = signature ?? (await bundle.read(file));
     for (let at = offset; at < bytes.length; at += FILE_CHUNK_BYTES) {
       yield bytes.subarray(at, at + FILE_CHUNK_BYTES);
     }
@@ -142,6 +153,8 @@ function factsOf(request: InferRequest | undefined, { name }: Caller): RequestFa
     caller: name,
     model: '',
     payloadBytes: request?.payload.length ?? 0,
+    slices: 1,
+    sliceCount: 1,
     point: undefined,
     pixels: 0,
     trace: undefined,

@@ -54,7 +54,7 @@ test.each([[undefined], [''], ['opensesam'], ['opensesame '], [SESAME]])('unauth
 
 describe('a file that is wrong', () => {
   test.each([
-    ['dear diary', 'not a JSON file'],
+    ['dear diary', 'is not JSON'],
     ['{}', 'not a list'],
     ['[1]', 'token 1: it is not an object'],
     [`[{"name":"a","sha256":"${SESAME}","token":"x"}]`, 'nobody knows the field token'],

@@ -107,13 +107,8 @@ function readTokens(file: string): KnownToken[] {
   try {
     value = JSON.parse(readFileSync(file, 'utf8'));
   } catch (cause) {
-    throw new CloudError(
-      'tokens',
-      `--tokens ${file} is not a JSON file: \`raccoon token\` writes its lines`,
-      {
-        cause,
-      },
-    );
+    const what = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read';
+    throw new CloudError('tokens', `--tokens ${file} ${what}: \`raccoon token\` writes its lines`, { cause });
   }
   if (!Array.isArray(value)) throw new CloudError('tokens', `--tokens ${file} is not a list of tokens`);
   return value.map((line: unknown, i) => {

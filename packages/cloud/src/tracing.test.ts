@@ -28,6 +28,8 @@ const request: RequestFacts = {
   caller: 'camera-1',
   model: 'small@0.2.0',
   payloadBytes: 1000,
+  slices: 2,
+  sliceCount: 3,
   point: 3,
   pixels: 50_176,
   trace: { traceparent: `00-${TRACE_ID}-b7ad6b7169203331-01`, tracestate: 'vendor=1' },
@@ -48,6 +50,8 @@ test("a span for a request, under the client's, with what it was spent on", () =
     'raccoon.model': 'small@0.2.0',
     'raccoon.payload_bytes': 1000,
     'raccoon.point': 3,
+    'raccoon.slices': 2,
+    'raccoon.slice_count': 3,
     'raccoon.code': 'ok',
   });
   expect(ms(span.duration)).toBeCloseTo(20, 0);

@@ -40,12 +40,14 @@ export class RequestTraces implements Observer {
   }
 }
 
-function attributes({ model, caller, payloadBytes, point }: RequestFacts, { code, reason }: RequestEnd) {
+function attributes(request: RequestFacts, { code, reason }: RequestEnd) {
+  const { model, caller, payloadBytes, point, slices, sliceCount } = request;
   return {
     'raccoon.model': model,
     'raccoon.caller': caller,
     'raccoon.payload_bytes': payloadBytes,
     ...(point !== undefined && { 'raccoon.point': point }),
+    ...(sliceCount > 1 && { 'raccoon.slices': slices, 'raccoon.slice_count': sliceCount }),
     'raccoon.code': code,
     ...(reason && { 'raccoon.reason': reason }),
   };

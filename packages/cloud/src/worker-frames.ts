@@ -5,7 +5,7 @@ import type { Result } from '@raccoon/transport';
 
 /** One image to infer. */
 export interface BatchItem {
-  /** The bitstream; one slice, until images are sent progressively. */
+  /** The bitstream, or the first slices of it. */
   readonly slices: readonly Uint8Array[];
   readonly topK: number;
   readonly wantLogits: boolean;

@@ -1,5 +1,6 @@
 import { CodecError } from './errors.ts';
 import type { CodecTables } from './tables.ts';
+import { openSimd } from './wasm/simd.ts';
 
 /**
  * latent (C, plane) -> symbols (C, plane): `roundHalfEven(gain * (latent - median))` of the channel at operating point
@@ -22,9 +23,27 @@ export function quantise(
       `${latent.length} latents into ${out.length} symbols, but ${t.channels} channels of ${plane}`,
     );
   }
-  for (let c = 0, i = 0; c < t.channels; c++) {
-    const gain = t.gain[point * t.channels + c]!;
-    const median = t.median[point * t.channels + c]!;
+  const gains = t.gain.subarray(point * t.channels, (point + 1) * t.channels);
+  const medians = t.median.subarray(point * t.channels, (point + 1) * t.channels);
+  simd ??= openSimd();
+  if (!simd.quantise(latent, plane, gains, medians, out)) quantisePlain(latent, plane, gains, medians, out);
+  return out;
+}
+
+/** One a thread, made at the first call. */
+let simd: ReturnType<typeof openSimd> | undefined;
+
+/** Runs everywhere, and knows what is wrong: gains and medians (C). */
+export function quantisePlain(
+  latent: Float32Array,
+  plane: number,
+  gains: Float32Array,
+  medians: Float32Array,
+  out: Int16Array,
+): void {
+  for (let c = 0, i = 0; c < gains.length; c++) {
+    const gain = gains[c]!;
+    const median = medians[c]!;
     for (const end = i + plane; i < end; i++) {
       const symbol = roundHalfEven(gain * (latent[i]! - median));
       if (!(symbol >= -0x8000 && symbol <= 0x7fff)) {
@@ -36,7 +55,6 @@ export function quantise(
       out[i] = symbol;
     }
   }
-  return out;
 }
 
 /** Throws `CodecError` 'point-range' if `t` has no operating point `point`. */

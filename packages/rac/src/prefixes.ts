@@ -1,9 +1,9 @@
 import type { Bundle, MeasuredPrefix } from '@raccoon/bundle';
-import { openService } from '@raccoon/cloud';
-import { decodeBitstream, encodeBitstream } from '@raccoon/codec';
+import { encodeBitstream } from '@raccoon/codec';
 import { openEdge } from '@raccoon/edge/node';
 import type { Progress } from './evaluate.ts';
 import { labelsOf, type LabelledPhoto } from './photos.ts';
+import { openPrefixClassifier } from './prefix-classifier.ts';
 import { mean } from './ranking.ts';
 
 const PARTS = 4; // the bitstream's most slices
@@ -16,8 +16,7 @@ export interface PrefixEvaluation {
 
 /**
  * Sends only the first slices of photos that were cut into four: 25, 50, 75 and 100 % of the channels, the symbols of
- * the others 0. All in this process and without a socket: bytes are those of the slices, and what the codec decodes
- * from them goes to the cloud's workers as one slice, for they take no more yet.
+ * the others 0. All in this process and without a socket: bytes are those of the slices.
  * @throws Error about the photos
  */
 export async function evaluatePrefixes(
@@ -32,21 +31,7 @@ export async function evaluatePrefixes(
   const pixels = manifest.input.width * manifest.input.height;
   const channelEnds = prefixEnds(channels);
   const edge = await openEdge(bundle);
-  const local = await openService({ bundle });
-  const { signal } = new AbortController();
-
-  /** The class that the cloud sees in the first slices. */
-  async function classify(slices: readonly Uint8Array[]): Promise<number> {
-    const { symbols, point } = decodeBitstream(slices, bundle.codecs);
-    const [payload] = encodeBitstream(symbols, { h, w }, point, codec);
-    const response = await local.service.infer(
-      { id: 1, payload: payload!, topK: 1 },
-      { signal, peer: 'local', caller: { name: 'local' } },
-    );
-    if (response.error) throw new Error(response.error.message);
-    return response.result.top[0]!.index;
-  }
-
+  const cloud = await openPrefixClassifier(bundle);
   try {
     const rows: PrefixEvaluation[] = [];
     for (const point of points) {
@@ -56,9 +41,9 @@ export async function evaluatePrefixes(
         const { symbols } = await edge.encode(path, point);
         const slices = encodeBitstream(symbols, { h, w }, point, codec, { channelEnds });
         const starts = channelEnds.map((_, k) => slices.slice(0, k + 1));
-        const answers = await Promise.all(starts.map(classify)); // one batch
+        const answers = await Promise.all(starts.map((start) => cloud.classify(start)));
         for (const [k, start] of starts.entries()) {
-          if (answers[k] === labels[i]) hits[k]!++;
+          if (answers[k]!.top[0]!.index === labels[i]) hits[k]!++;
           bytes[k]!.push(start.reduce((sum, slice) => sum + slice.length, 0));
         }
         onProgress(rows.length * photos.length + i + 1, points.length * photos.length);
@@ -73,7 +58,7 @@ export async function evaluatePrefixes(
     return rows;
   } finally {
     await edge.close();
-    await local.close();
+    await cloud.close();
   }
 }
 

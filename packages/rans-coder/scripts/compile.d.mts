@@ -1,2 +1,2 @@
-/** The source of src/wasm/module.ts: assembly/ compiled, in base64. The same for the same sources and compiler. */
-export function compile(): Promise<string>;
+/** The source of wasm/module.ts of the package in packages/<name> (default: rans-coder): its assembly/ compiled, in base64. */
+export function compile(name?: string): Promise<string>;

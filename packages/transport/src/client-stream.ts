@@ -1,4 +1,5 @@
 import { TransportError } from './errors.ts';
+import { checkBytes } from './later-slices.ts';
 import { errorResponse } from './messages.ts';
 import type {
   ClientMessage,
@@ -28,6 +29,14 @@ interface Outgoing {
   readonly request: InferRequest;
   readonly resolve: () => void;
   readonly reject: (error: TransportError) => void;
+  /** Of the slices so far. */
+  bytes: number;
+  /** Whether there are slices that are not sent yet. */
+  more: boolean;
+  /** Whether the cloud waits for one of them. */
+  wanted: boolean;
+  /** Whoever wants to know that. */
+  asking?: PromiseWithResolvers<boolean> | undefined;
 }
 
 const largestId = 0xffff_ffff;
@@ -76,16 +85,36 @@ export class ClientStream implements InferStream {
   }
 
   async send(request: InferRequest): Promise<void> {
+    if (request.sliceIndex) {
+      this.#sendLater(request);
+      return;
+    }
     this.#check(request.id);
-    const { maxPayloadBytes } = this.welcome;
-    if (request.payload.length > maxPayloadBytes) {
+    const { id, payload, moreSlices = false } = request;
+    const { maxPayloadBytes, maxSlices } = this.welcome;
+    if (payload.length > maxPayloadBytes) {
       this.#deliver(tooLarge(request, maxPayloadBytes));
       return;
     }
+    if (moreSlices && maxSlices === 0) {
+      const message = `the cloud at ${this.#address} takes an image as one slice: send it as one, or update the cloud`;
+      this.#deliver(errorResponse(id, 'bad-request', message));
+      return;
+    }
     await new Promise<void>((resolve, reject) => {
-      this.#waiting.set(request.id, { request, resolve, reject });
+      const bytes = payload.length;
+      this.#waiting.set(id, { request, resolve, reject, bytes, more: moreSlices, wanted: false });
       this.#pump();
     });
+  }
+
+  async wantsMore(id: number): Promise<boolean> {
+    if (this.#closed) throw this.#closed;
+    const outgoing = this.#sent.get(id);
+    if (!outgoing) return false;
+    if (outgoing.wanted) return true;
+    outgoing.asking ??= withResolvers();
+    return outgoing.asking.promise;
   }
 
   cancel(id: number): void {
@@ -120,6 +149,8 @@ export class ClientStream implements InferStream {
       else this.abort(new TransportError('protocol', `${this.#address} did not answer Hello with Welcome`));
     } else if (message.kind === 'response') {
       this.#answered(message.response);
+    } else if (message.kind === 'more') {
+      this.#asked(message.more.id);
     } else if (message.kind === 'goAway') {
       this.#leave(message.reason);
     } // else: what a newer cloud says beyond this version
@@ -181,6 +212,36 @@ export class ClientStream implements InferStream {
     }
   }
 
+  /** At most as many as the image has slices, and it has its credit: nothing to wait for. */
+  #sendLater(request: InferRequest): void {
+    if (this.#closed) throw this.#closed;
+    const { id, payload, moreSlices = false } = request;
+    if (this.#waiting.has(id)) {
+      const message = `a later slice of request ${id} while its first waits: wait for that one's send()`;
+      throw new TransportError('bad-request', message);
+    }
+    const outgoing = this.#sent.get(id);
+    if (!outgoing) return; // answered by now
+    outgoing.bytes += payload.length;
+    const tooMany = checkBytes(outgoing.bytes, this.welcome.maxPayloadBytes);
+    if (tooMany) {
+      this.cancel(id);
+      throw tooMany;
+    }
+    outgoing.more = moreSlices;
+    outgoing.wanted = false;
+    this.#link.send({ kind: 'request', request }, none);
+    this.#pump();
+  }
+
+  #asked(id: number): void {
+    const outgoing = this.#sent.get(id);
+    if (!outgoing) return;
+    outgoing.wanted = true;
+    outgoing.asking?.resolve(true);
+    outgoing.asking = undefined;
+  }
+
   /** Sends what credit allows; after the last request, closes our side. */
   #pump(): void {
     if (this.#closed || this.#finished) return;
@@ -192,6 +253,7 @@ export class ClientStream implements InferStream {
       this.#link.send({ kind: 'request', request: outgoing.request }, outgoing.resolve);
     }
     if (this.#ending || this.#leaving !== undefined) {
+      for (const { more } of this.#sent.values()) if (more) return;
       this.#finished = true;
       this.#link.end();
     }
@@ -202,6 +264,7 @@ export class ClientStream implements InferStream {
     if (outgoing) {
       this.#sent.delete(response.id);
       outgoing.resolve();
+      outgoing.asking?.resolve(false);
       this.#credit++;
       this.#pump();
     }
@@ -229,7 +292,10 @@ export class ClientStream implements InferStream {
     this.#closed = error;
     this.#unsubscribe();
     this.#opening.reject(error);
-    for (const { reject } of [...this.#waiting.values(), ...this.#sent.values()]) reject(error);
+    for (const { reject, asking } of [...this.#waiting.values(), ...this.#sent.values()]) {
+      reject(error);
+      asking?.reject(error);
+    }
     this.#waiting.clear();
     this.#sent.clear();
   }

@@ -34,6 +34,7 @@ const requests: fc.Arbitrary<InferRequest> = fc.record({
   moreSlices: fc.boolean(),
   priority: uint32,
   traceparent: text,
+  stopMargin: float,
 });
 const results: fc.Arbitrary<InferResponse> = fc.record({
   id: uint32,

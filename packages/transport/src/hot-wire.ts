@@ -5,7 +5,18 @@ import type { ClassScore, InferRequest, InferResponse, Result } from './messages
 
 /** A ClientMessage of one request. */
 export function encodeRequest(request: InferRequest): Buffer {
-  const { id, payload, timeoutMs, topK, wantLogits, sliceIndex, moreSlices, priority, traceparent } = request;
+  const {
+    id,
+    payload,
+    timeoutMs,
+    topK,
+    wantLogits,
+    sliceIndex,
+    moreSlices,
+    priority,
+    traceparent,
+    stopMargin,
+  } = request;
   const trace = traceparent ? Buffer.byteLength(traceparent) : 0;
   const size =
     numberSize(id) +
@@ -16,7 +27,8 @@ export function encodeRequest(request: InferRequest): Buffer {
     numberSize(sliceIndex) +
     numberSize(Number(moreSlices ?? 0)) +
     numberSize(priority) +
-    (trace > 0 ? bytesSize(trace) : 0);
+    (trace > 0 ? bytesSize(trace) : 0) +
+    floatSize(stopMargin);
   const to = new Encoder(bytesSize(size));
   to.header(0x0a, size);
   to.number(0x08, id);
@@ -28,6 +40,7 @@ export function encodeRequest(request: InferRequest): Buffer {
   to.number(0x38, Number(moreSlices ?? 0));
   to.number(0x40, priority);
   if (traceparent) to.text(0x4a, traceparent, trace);
+  to.float(0x55, stopMargin);
   return to.buffer;
 }
 
@@ -77,6 +90,7 @@ export function decodeRequest(bytes: Buffer): InferRequest | undefined {
   let moreSlices = false;
   let priority = 0;
   let traceparent = '';
+  let stopMargin = 0;
   while (from.more) {
     switch (from.tag()) {
       case 0x08:
@@ -106,12 +120,26 @@ export function decodeRequest(bytes: Buffer): InferRequest | undefined {
       case 0x4a:
         traceparent = from.text();
         break;
+      case 0x55:
+        stopMargin = from.float();
+        break;
       default:
         return undefined;
     }
   }
   if (from.failed) return undefined;
-  return { id, payload, timeoutMs, topK, wantLogits, sliceIndex, moreSlices, priority, traceparent };
+  return {
+    id,
+    payload,
+    timeoutMs,
+    topK,
+    wantLogits,
+    sliceIndex,
+    moreSlices,
+    priority,
+    traceparent,
+    stopMargin,
+  };
 }
 
 /** The response with a result of a ServerMessage that is nothing else. */
@@ -225,7 +253,7 @@ const bytesSize = (length: number): number => 1 + varintSize(length) + length;
 
 /** Negative zero is not left out. */
 const isZero = (value: number): boolean => Object.is(value, 0);
-const floatSize = (value: number): number => (isZero(value) ? 0 : 5);
+const floatSize = (value = 0): number => (isZero(value) ? 0 : 5);
 
 function scoreSize({ index, probability, logit }: ClassScore): number {
   return numberSize(index) + floatSize(probability) + floatSize(logit);
@@ -249,7 +277,7 @@ class Encoder {
     if (value !== 0) this.header(tag, value >>> 0);
   }
 
-  float(tag: number, value: number): void {
+  float(tag: number, value = 0): void {
     if (isZero(value)) return;
     this.buffer[this.#at++] = tag;
     this.#at = this.buffer.writeFloatLE(value, this.#at);

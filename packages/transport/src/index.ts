@@ -8,10 +8,12 @@ export type {
   InferError,
   InferRequest,
   InferResponse,
+  More,
   Result,
+  ServiceWelcome,
   Welcome,
 } from './messages.ts';
-export { chooseProtocol, defaultLimits, PROTOCOL_VERSION } from './protocol.ts';
+export { chooseProtocol, defaultLimits, MAX_SLICES, PROTOCOL_VERSION } from './protocol.ts';
 export type { Limits } from './protocol.ts';
 export type {
   Caller,
@@ -20,6 +22,7 @@ export type {
   InferContext,
   InferenceService,
   InferStream,
+  LaterSlices,
   Origin,
   TraceContext,
   Transport,

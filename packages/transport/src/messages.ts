@@ -20,14 +20,20 @@ export interface Welcome {
   readonly codecIds: readonly string[];
   readonly bundle: string;
   readonly bundleVersion: string;
-  /** Requests of this stream without an answer, at most. */
+  /** Images of this stream without an answer, at most. */
   readonly maxInFlight: number;
+  /** Of one image, all its slices together. */
   readonly maxPayloadBytes: number;
+  /** Of one image; 0: a cloud from before slices, it takes an image as one. */
+  readonly maxSlices: number;
 }
 
-/** One image. */
+/** What a service says of itself in its Welcome; the limits are the server's. */
+export type ServiceWelcome = Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes' | 'maxSlices'>;
+
+/** One image, or one slice of it: what its answer depends on is in the first. */
 export interface InferRequest {
-  /** 1 ... 2^32-1, unique among the requests in flight of its stream. */
+  /** 1 ... 2^32-1, unique among the images in flight of its stream, and the same for all slices of one. */
   readonly id: number;
   /** One slice of the bitstream. From the wire it is a view of a larger buffer: copy it before transferring it. */
   readonly payload: Uint8Array;
@@ -36,9 +42,15 @@ export interface InferRequest {
   /** Classes to return; absent or 0: as the cloud likes. */
   readonly topK?: number;
   readonly wantLogits?: boolean;
-  /** Protocol 1 takes images of one slice; these two are for the next. */
+  /** Absent or 0: the first slice. */
   readonly sliceIndex?: number;
+  /** Whether this is not the image's last slice. */
   readonly moreSlices?: boolean;
+  /**
+   * Answer with the slices that are there once the margin is at least this, and ask for the next one until then; absent or
+   * 0: answer when all are there, without asking.
+   */
+  readonly stopMargin?: number;
   /** Absent or 0: normal; 1: background, served from what is left and shed first. */
   readonly priority?: number;
   /** W3C Trace Context of this image, when the application traces. */
@@ -91,6 +103,13 @@ export interface BundleInfo {
   readonly manifest: Uint8Array;
 }
 
+/** The cloud is not sure of an image yet, and waits for its next slice. */
+export interface More {
+  readonly id: number;
+  /** `Result.margin`, were this its answer. */
+  readonly margin: number;
+}
+
 /** Something that this version cannot read. */
 export interface Unreadable {
   readonly kind: 'unreadable';
@@ -108,6 +127,7 @@ export type ServerMessage =
   | { readonly kind: 'welcome'; readonly welcome: Welcome }
   | { readonly kind: 'response'; readonly response: InferResponse }
   | { readonly kind: 'goAway'; readonly reason: string }
+  | { readonly kind: 'more'; readonly more: More }
   | Unreadable;
 
 /** A response that carries an error, for services. */

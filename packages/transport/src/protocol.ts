@@ -4,11 +4,14 @@ import type { Hello } from './messages.ts';
 /** The conversation that this package speaks. */
 export const PROTOCOL_VERSION = 1;
 
+/** Slices of one image, at most: as many as a bitstream has (docs/bitstream.md). */
+export const MAX_SLICES = 4;
+
 /** What a cloud grants each stream. */
 export interface Limits {
-  /** Requests without an answer; above it the cloud stops reading the stream. */
+  /** Images without an answer; above it the cloud stops reading the stream. */
   readonly maxInFlight: number;
-  /** Bytes of one payload. */
+  /** Bytes of one image, all its slices together. */
   readonly maxPayloadBytes: number;
   /** ms until a Hello must have come, and until a request is answered with 'deadline' whatever its own timeout. */
   readonly messageTimeoutMs: number;

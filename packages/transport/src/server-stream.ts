@@ -1,7 +1,8 @@
 import { TransportError } from './errors.ts';
 import { errorResponse } from './messages.ts';
+import { SliceFeed } from './later-slices.ts';
 import type { ClientMessage, InferRequest, InferResponse, ServerMessage, Welcome } from './messages.ts';
-import type { Limits } from './protocol.ts';
+import { MAX_SLICES, type Limits } from './protocol.ts';
 import { traceFrom } from './trace.ts';
 import type {
   Caller,
@@ -30,6 +31,8 @@ export class RequestContext implements InferContext, CancelSignal {
   readonly peer: string;
   readonly caller: Caller;
   readonly trace?: TraceContext;
+  /** Of an image in slices. */
+  later?: SliceFeed;
   /** ms, `performance.now()` */
   readonly since: number = performance.now();
   reason: TransportError | undefined;
@@ -66,7 +69,7 @@ export class RequestContext implements InferContext, CancelSignal {
   }
 }
 
-/** The request, answered by the service or refused before it; never rejects. */
+/** A call's one request, answered by the service or refused before it; never rejects. */
 export async function answer(
   service: InferenceService,
   limits: Limits,
@@ -74,7 +77,7 @@ export async function answer(
   context: InferContext,
 ): Promise<InferResponse> {
   try {
-    const refusal = refused(request, limits);
+    const refusal = inSlices(request) ?? refused(request, limits);
     if (!refusal) return await service.infer(request, context);
     if (refusal.error) service.refused?.(refusal.error.code, context.caller, request);
     return refusal;
@@ -85,12 +88,13 @@ export async function answer(
 
 /** Why a request does not even reach the service. */
 function refused(request: InferRequest, { maxPayloadBytes }: Limits): InferResponse | undefined {
-  const { id, payload, sliceIndex, moreSlices } = request;
-  if (payload.length > maxPayloadBytes) return tooLarge(request, maxPayloadBytes);
-  if (sliceIndex || moreSlices) {
-    return errorResponse(id, 'bad-request', 'protocol 1 takes an image as one slice: send it as one');
-  }
-  return undefined;
+  return request.payload.length > maxPayloadBytes ? tooLarge(request, maxPayloadBytes) : undefined;
+}
+
+/** A call has one request, and nobody to ask for more. */
+function inSlices({ id, sliceIndex, moreSlices }: InferRequest): InferResponse | undefined {
+  if (!sliceIndex && !moreSlices) return undefined;
+  return errorResponse(id, 'bad-request', 'slices go over a stream: send the image as one, or open a stream');
 }
 
 function failed(id: number, cause: unknown): InferResponse {
@@ -140,6 +144,9 @@ export class ServerStream {
       this.#open(message);
     } else if (message.kind === 'cancel') {
       this.#inFlight.get(message.id)?.abort(new TransportError('cancelled', 'cancelled by the client'));
+    } else if (message.kind === 'request' && message.request.sliceIndex) {
+      // Of an image that has its room. Where nobody waits for it, it has crossed with the answer.
+      this.#inFlight.get(message.request.id)?.later?.push(message.request);
     } else if (this.#busy < this.#limits.maxInFlight) {
       this.#take(message);
     } else {
@@ -151,6 +158,7 @@ export class ServerStream {
   /** The client sends no more. */
   clientEnded(): void {
     this.#clientEnded = true;
+    for (const { later } of this.#inFlight.values()) later?.end();
     this.#endIfDone();
   }
 
@@ -177,7 +185,7 @@ export class ServerStream {
       }
       const { maxInFlight, maxPayloadBytes } = this.#limits;
       const welcome = this.#service.hello(message.hello, this.#origin.caller);
-      this.#welcome = { ...welcome, maxInFlight, maxPayloadBytes };
+      this.#welcome = { ...welcome, maxInFlight, maxPayloadBytes, maxSlices: MAX_SLICES };
       clearTimeout(this.#timer); // the Hello's: the next is the first request's
       this.#timer = undefined;
       this.#link.send({ kind: 'welcome', welcome: this.#welcome }, () => {});
@@ -219,6 +227,12 @@ export class ServerStream {
   #infer(request: InferRequest): void {
     const { id } = request;
     const context = new RequestContext(this.#origin, request);
+    if (request.moreSlices) {
+      const ask = (margin: number): void => {
+        if (!this.#closed) this.#link.send({ kind: 'more', more: { id, margin } }, () => {});
+      };
+      context.later = new SliceFeed(request, this.#limits.maxPayloadBytes, ask);
+    }
     this.#inFlight.set(id, context);
     if (!this.#timer) this.#after(this.#limits.messageTimeoutMs, () => this.#timeOut());
     const done = (response: InferResponse): void => {

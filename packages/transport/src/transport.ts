@@ -1,5 +1,5 @@
 import type { TransportErrorCode } from './errors.ts';
-import type { BundleInfo, Hello, InferRequest, InferResponse, Welcome } from './messages.ts';
+import type { BundleInfo, Hello, InferRequest, InferResponse, ServiceWelcome, Welcome } from './messages.ts';
 
 /** The client's side. Every method fails with a TransportError and nothing else. */
 export interface Transport {
@@ -23,10 +23,17 @@ export interface CallOptions {
 export interface InferStream {
   readonly welcome: Welcome;
   /**
-   * Resolves when the transport takes more: back-pressure. Waits while `welcome.maxInFlight` requests have no answer.
-   * A request too large for the cloud is answered here, without a byte on the wire.
+   * Resolves when the transport takes more: back-pressure. Waits while `welcome.maxInFlight` images have no answer.
+   * What the cloud does not take (too many bytes; slices, of an older cloud) is answered here, without a byte on the wire.
+   * A later slice waits for nothing, and is not sent when its image is answered by then.
+   * @throws TransportError about the stream; 'payload-too-large' for a later slice, whose image is cancelled then
    */
   send(request: InferRequest): Promise<void>;
+  /**
+   * Whether the cloud wants the next slice of an image that was sent with a `stopMargin`: true once it asks for it, false
+   * once the image is answered. One question for each slice. @throws TransportError when the link breaks first
+   */
+  wantsMore(id: number): Promise<boolean>;
   /** The request is still answered: with 'cancelled', or as usual when that was faster. */
   cancel(id: number): void;
   /**
@@ -34,15 +41,15 @@ export interface InferStream {
    * breaks, 'draining' when the cloud left in good order; answers that came before are delivered first.
    */
   readonly responses: AsyncIterable<InferResponse>;
-  /** No more requests. */
+  /** No more images; the later slices of those that were sent are still taken. */
   end(): void;
 }
 
 /** The server's side; the cloud package implements it. */
 export interface InferenceService {
-  /** Limits in the Welcome are the server's: what a service writes there is replaced. @throws TransportError */
-  hello(hello: Hello, caller: Caller): Omit<Welcome, 'maxInFlight' | 'maxPayloadBytes'>;
-  /** Never rejects: errors are in the response. Payloads are within the limits. */
+  /** @throws TransportError */
+  hello(hello: Hello, caller: Caller): ServiceWelcome;
+  /** Never rejects: errors are in the response. Payloads are within the limits; of an image in slices, it is the first. */
   infer(request: InferRequest, context: InferContext): Promise<InferResponse>;
   /**
    * For the service's books: the transport answered with an error by itself, a request or, without one, a Hello or a
@@ -89,7 +96,19 @@ export interface CancelSignal {
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 
+/** The slices of an image beyond the first, in order. */
+export interface LaterSlices {
+  /**
+   * The next one. With a `margin`, the one so far, the client is asked for it, if it has not come by itself. Stays pending
+   * when the client cancels or is gone.
+   * @throws TransportError 'bad-request', 'payload-too-large': the client's mistake, and the image's answer
+   */
+  next(margin?: number): Promise<InferRequest>;
+}
+
 export interface InferContext extends Origin {
   /** Aborted when the client cancels or is gone: nobody needs the answer. */
   readonly signal: CancelSignal;
+  /** When the request says that more slices come. */
+  readonly later?: LaterSlices;
 }

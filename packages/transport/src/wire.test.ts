@@ -29,9 +29,10 @@ describe('a client message, byte for byte', () => {
           wantLogits: true,
           sliceIndex: 3,
           moreSlices: true,
+          stopMargin: 0.5,
         },
       },
-      '0a 0f 08 01 12 01 01 18 05 20 02 28 01 30 03 38 01',
+      '0a 14 08 01 12 01 01 18 05 20 02 28 01 30 03 38 01 55 0000003f',
     ],
     ['cancel', { kind: 'cancel', id: 2 }, '12 02 08 02'],
     [
@@ -59,6 +60,14 @@ test('a field of a later version is passed over', () => {
 
 const answer = { id: 9, queueMs: 0.5, decodeMs: 0, inferMs: 2, bundleVersion: '' };
 const top = [{ index: 3, probability: 0.5, logit: -1 }];
+
+test('more, byte for byte', () => {
+  const message: ServerMessage = { kind: 'more', more: { id: 300, margin: 0.25 } };
+  expect(serverMessageWire.encode(message).toString('hex')).toBe(
+    bytes('22 08 08 ac02 15 0000803e').toString('hex'),
+  );
+  expect(serverMessageWire.decode(bytes('22 08 08 ac02 15 0000803e'))).toEqual(message);
+});
 
 describe('a server message comes back as it went', () => {
   test.each<[string, ServerMessage]>([
@@ -89,6 +98,7 @@ describe('a server message comes back as it went', () => {
           bundleVersion: '1',
           maxInFlight: 64,
           maxPayloadBytes: 65_536,
+          maxSlices: 4,
         },
       },
     ],

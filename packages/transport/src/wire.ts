@@ -187,19 +187,32 @@ function clientFromWire({ request, cancel, hello }: ClientMessageOutput): Client
 function serverToWire(message: ServerMessage): ServerMessageInput {
   if (message.kind === 'response') return { response: responseToWire(message.response) };
   if (message.kind === 'welcome') return { welcome: withCodecIds(message.welcome, codecIdToBytes) };
+  if (message.kind === 'more') return { more: { ...message.more } };
   if (message.kind === 'goAway') return { goAway: { reason: message.reason } };
   return {};
 }
 
-function serverFromWire({ response, welcome, goAway }: ServerMessageOutput): ServerMessage {
+function serverFromWire({ response, welcome, goAway, more }: ServerMessageOutput): ServerMessage {
   if (response) return { kind: 'response', response: responseFromWire(response) };
+  if (more) return { kind: 'more', more: { id: more.id, margin: more.margin } };
   if (goAway) return { kind: 'goAway', reason: goAway.reason };
   if (welcome) return { kind: 'welcome', welcome: withCodecIds(welcome, codecIdFromBytes) };
   return { kind: 'unreadable' };
 }
 
 function requestToWire(request: InferRequest): InferRequestInput {
-  const { id, payload, timeoutMs, topK, wantLogits, sliceIndex, moreSlices, priority, traceparent } = request;
+  const {
+    id,
+    payload,
+    timeoutMs,
+    topK,
+    wantLogits,
+    sliceIndex,
+    moreSlices,
+    priority,
+    traceparent,
+    stopMargin,
+  } = request;
   return {
     id,
     payload,
@@ -210,6 +223,7 @@ function requestToWire(request: InferRequest): InferRequestInput {
     ...(moreSlices ? { moreSlices } : {}),
     ...(priority ? { priority } : {}),
     ...(traceparent ? { traceparent } : {}),
+    ...(stopMargin ? { stopMargin } : {}),
   };
 }
 

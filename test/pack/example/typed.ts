@@ -2,6 +2,7 @@
 import { BundleError, type Bundle, type Manifest } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
 import { connect, isFailure, type Classification, type Outcome } from '@raccoon/client';
+import { watch, type LiveImages } from '@raccoon/client/sources';
 import { decodeBitstream, type Codec } from '@raccoon/codec';
 import { EdgeError, type EncodedImage } from '@raccoon/edge';
 import { openEdge } from '@raccoon/edge/node';
@@ -27,6 +28,17 @@ function label(outcome: Outcome): string {
   if (error instanceof EdgeError || error instanceof TransportError || error instanceof BundleError)
     return error.code;
   return error.message;
+}
+
+export async function inTime(cloud: string, folder: string, stop: AbortSignal): Promise<number> {
+  const edge = await connect({ cloud, bundle: 'imagenet1k-mobilenet', policy: 'auto', deadlineMs: 500 });
+  edge.events.on('reconnecting', ({ attempt, error }) => attempt > 10 && error.code);
+  const live: LiveImages<string> = watch(folder, { signal: stop });
+  let degraded = 0;
+  for await (const outcome of edge.classify(live, { signal: stop })) {
+    if (!isFailure(outcome) && outcome.degraded) degraded++;
+  }
+  return degraded + live.dropped;
 }
 
 export async function roundTrip(photo: string): Promise<Int16Array | Int32Array> {

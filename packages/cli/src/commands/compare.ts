@@ -53,7 +53,8 @@ async function readRows(file: string): Promise<ComparedRow[]> {
   try {
     rows = (JSON.parse(await readFile(file, 'utf8')) as { points?: ComparedRow[] }).points;
   } catch (cause) {
-    throw new Error(`${file}: ${(cause as Error).message}`, { cause });
+    const what = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read';
+    throw new Error(`${file} ${what}: write it with raccoon eval --json --photos`, { cause });
   }
   if (!rows?.length || !rows.every((row) => Array.isArray(row.photos))) {
     throw new Error(`${file} has no rows with photos: write it with raccoon eval --json --photos`);

@@ -1,19 +1,22 @@
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { pointName, stemOf, type Bundle, type MeasuredPoint, type Precision } from '@raccoon/bundle';
-import { findBundle, openBundle } from '@raccoon/bundle/node';
+import { openBundle } from '@raccoon/bundle/node';
 import {
   evaluateJpeg,
   evaluatePoints,
   evaluatePrefixes,
+  evaluateSlices,
   evaluateUnsplit,
+  inOneSlice,
   listImageFolder,
   samplePhotos,
+  stopAt,
   type Evaluation,
   type PointEvaluation,
   type PrefixEvaluation,
+  type SlicedEvaluation,
 } from '@raccoon/rac';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { editManifest } from '../manifest-file.ts';
 import {
   blocksOption,
   bundleOption,
@@ -33,6 +36,7 @@ interface EvalFlags extends PointOptions {
   precision?: Precision;
   exit?: true;
   prefixes?: true;
+  slices?: number[];
   unsplit?: true;
   jpeg?: number[];
   limit?: number;
@@ -56,9 +60,16 @@ export function evalCommand(): Command {
     .option('--exit', 'the local exit as well: its top-1, without any byte sent')
     .option('--prefixes', 'what 25, 50 and 75 % of the channels are good for: in this process, no wire')
     .addOption(
+      new Option(
+        '--slices <shares>',
+        'progressive sending, in slices that end at these shares of the bits, for instance 0.5,0.75: in this process, no wire',
+      ).argParser(sharesOfBits),
+    )
+    .addOption(
       new Option('--unsplit', 'the unsplit network instead: the whole of it on the edge').conflicts([
         'exit',
         'prefixes',
+        'slices',
         'record',
       ]),
     )
@@ -87,6 +98,7 @@ Examples:
   raccoon eval --data imagenet20/val --blocks 4 --rate 2 --json
   raccoon eval --data imagenet20/val --precision int8 --record
   raccoon eval --data imagenet20/val --exit --prefixes --record
+  raccoon eval --data imagenet20/val --limit 1000 --blocks 8 --slices 0.25,0.5,0.75
   raccoon eval --data imagenet20/val --unsplit
   raccoon eval --data imagenet20/val --limit 1000 --json --photos > mine.json
   raccoon eval --data imagenet20/val --limit 500 --jpeg 10,20,40`,
@@ -105,7 +117,10 @@ async function evaluate(flags: EvalFlags): Promise<void> {
 
   const qualities = flags.jpeg ?? [];
   const bar = progressBar('photos');
-  const passes = points.length * (flags.prefixes ? 2 : 1) + qualities.length + (withUnsplit ? 1 : 0);
+  const passes =
+    points.length * (1 + Number(flags.prefixes ?? 0) + Number(flags.slices !== undefined)) +
+    qualities.length +
+    (withUnsplit ? 1 : 0);
   const total = photos.length * passes;
   let before = 0;
   const progress = (done: number): void => bar.update(before + done, total);
@@ -114,6 +129,8 @@ async function evaluate(flags: EvalFlags): Promise<void> {
   before += points.length * photos.length;
   const prefixes = flags.prefixes ? await evaluatePrefixes(bundle, photos, points, progress) : [];
   before += prefixes.length * photos.length;
+  const sliced = flags.slices ? await evaluateSlices(bundle, photos, points, flags.slices, progress) : [];
+  before += sliced.length * photos.length;
   const jpegs: { quality: number; row: Evaluation }[] = [];
   for (const quality of qualities) {
     jpegs.push({ quality, row: await evaluateJpeg(bundle, photos, quality, progress) });
@@ -133,6 +150,7 @@ async function evaluate(flags: EvalFlags): Promise<void> {
         ...context,
         points: rows.map(shown),
         ...(flags.prefixes && { prefixes }),
+        ...(flags.slices && { slices: sliced }),
         jpeg: jpegs.map(({ quality, row }) => ({ quality, row: shown(row) })),
         ...(unsplit && { unsplit: shown(unsplit) }),
       })}\n`,
@@ -154,6 +172,20 @@ async function evaluate(flags: EvalFlags): Promise<void> {
       `\nThe first channels alone, the first of four slices; in this process, without a wire\n\n${prefixTable(bundle, prefixes)}\n`,
     );
   }
+  if (sliced.length > 0) {
+    process.stdout.write(
+      `\nProgressive: the next slice is sent until the cloud's margin is the stop margin; in this process, without a wire\n\n${slicesTable(bundle, sliced)}\n`,
+    );
+  }
+}
+
+/** @throws InvalidArgumentError */
+function sharesOfBits(text: string): number[] {
+  const shares = text.split(',').map(Number);
+  const rising = shares.every((share, i) => share > (shares[i - 1] ?? 0) && share < 1);
+  if (!rising || shares.length > 3)
+    throw new InvalidArgumentError('one to three rising numbers between 0 and 1.');
+  return shares;
 }
 
 /** Nothing wanted, or this. */
@@ -254,36 +286,56 @@ function prefixTable({ manifest }: Bundle, rows: readonly PrefixEvaluation[]): s
   );
 }
 
-/** Puts measured rows into manifest.json, which names its files' hashes but has none itself. */
+const STOP_MARGINS = [0.3, 0.5, 0.7, 0.9];
+
+/** Each point in one slice, and beside it in several, at some stop margins. */
+function slicesTable({ manifest }: Bundle, rows: readonly SlicedEvaluation[]): string {
+  return table(
+    ['', 'slices end at channel', 'stop margin', 'slices sent', 'top-1 %', 'bytes on the wire'],
+    rows.flatMap((row) => {
+      const name = pointName(manifest.points[row.point]!);
+      const one = inOneSlice(row);
+      const ends = row.channelEnds.join(', ');
+      return [
+        [name, '-', '-', '1', one.top1.toFixed(1), one.bytes.toFixed(0)],
+        ...STOP_MARGINS.map((stopMargin) => {
+          const { top1, bytes, slices } = stopAt(row, stopMargin);
+          return [name, ends, String(stopMargin), slices.toFixed(2), top1.toFixed(1), bytes.toFixed(0)];
+        }),
+      ];
+    }),
+  );
+}
+
+/** Puts measured rows into manifest.json. */
 async function record(
   flags: EvalFlags,
   rows: readonly PointEvaluation[],
   prefixes: readonly PrefixEvaluation[],
 ): Promise<void> {
-  const file = join(findBundle(flags.bundle), 'manifest.json');
-  const manifest = JSON.parse(await readFile(file, 'utf8')) as Bundle['manifest'];
-  for (const { point, images, top1, top5, payloadBpp, exitTop1 } of rows) {
-    const before = manifest.points[point]!.measured;
-    const kept = before?.data === flags.dataName && before.images === images ? before : {};
-    const first = prefixes.find((row) => row.point === point)?.prefixes;
-    manifest.points[point]!.measured = {
-      ...kept,
-      data: flags.dataName,
-      images,
-      top1: rounded(top1, 2),
-      top5: rounded(top5, 2),
-      payloadBpp: rounded(payloadBpp, 4),
-      ...(exitTop1 !== undefined && { exitTop1: rounded(exitTop1, 2) }),
-      ...(first && {
-        prefixes: first.map((prefix) => ({
-          channels: prefix.channels,
-          top1: rounded(prefix.top1, 2),
-          payloadBpp: rounded(prefix.payloadBpp, 4),
-        })),
-      }),
-    } satisfies MeasuredPoint;
-  }
-  await writeFile(file, `${JSON.stringify(manifest, undefined, 1)}\n`);
+  await editManifest(flags.bundle, (manifest) => {
+    for (const { point, images, top1, top5, payloadBpp, exitTop1 } of rows) {
+      const before = manifest.points[point]!.measured;
+      const kept = before?.data === flags.dataName && before.images === images ? before : {};
+      const first = prefixes.find((row) => row.point === point)?.prefixes;
+      manifest.points[point]!.measured = {
+        ...kept,
+        data: flags.dataName,
+        images,
+        top1: rounded(top1, 2),
+        top5: rounded(top5, 2),
+        payloadBpp: rounded(payloadBpp, 4),
+        ...(exitTop1 !== undefined && { exitTop1: rounded(exitTop1, 2) }),
+        ...(first && {
+          prefixes: first.map((prefix) => ({
+            channels: prefix.channels,
+            top1: rounded(prefix.top1, 2),
+            payloadBpp: rounded(prefix.payloadBpp, 4),
+          })),
+        }),
+      } satisfies MeasuredPoint;
+    }
+  });
 }
 
 const rounded = (value: number, digits: number): number => Number(value.toFixed(digits));

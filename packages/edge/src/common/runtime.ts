@@ -3,7 +3,7 @@ import type { ImageInput } from './image.ts';
 
 /** What an encoder network gives. */
 export interface EncoderOutput {
-  /** (1, C, h, w) */
+  /** (1, C, h, w), the receiver's own */
   latent: Float32Array;
   /** (1, K), when asked for. */
   exitLogits?: Float32Array;
@@ -11,8 +11,8 @@ export interface EncoderOutput {
 
 /** An encoder network that is ready to run. */
 export interface Encoder {
-  /** tensor (1, 3, H, W) -> latent and, if `withExit`, the local exit's logits. */
-  run(tensor: Float32Array, withExit: boolean): Promise<EncoderOutput>;
+  /** The input tensor as it is now -> latent and, if `withExit`, the local exit's logits. */
+  run(withExit: boolean): Promise<EncoderOutput>;
   release(): Promise<void>;
 }
 
@@ -20,6 +20,15 @@ export interface Encoder {
 export interface Runtime {
   /** An image at the network's size: RGB, 8 bits, (H, W, 3). @throws EdgeError */
   readPixels(image: ImageInput, input: Manifest['input']): Promise<Uint8Array>;
-  /** @param exitOutput the local exit's output, where the bundle has one. @throws EdgeError `encoder` */
-  loadEncoder(onnx: Uint8Array, name: string, exitOutput: string | undefined): Promise<Encoder>;
+  /**
+   * @param tensor (1, 3, H, W), what the encoder reads at each run
+   * @param exitOutput the local exit's output, where the bundle has one
+   * @throws EdgeError `encoder`
+   */
+  loadEncoder(
+    onnx: Uint8Array,
+    name: string,
+    tensor: Float32Array,
+    exitOutput: string | undefined,
+  ): Promise<Encoder>;
 }

@@ -8,6 +8,11 @@ import { readPixels } from './pixels.ts';
 export interface EdgeOptions {
   /** Threads of the encoder network; default: the processors this process may use, at most 4. */
   threads?: number;
+  /**
+   * The encoder's threads spin while they wait for work, which takes the processors from everything else; default: no
+   * (docs/decisions/0006-idle-threads-sleep.md).
+   */
+  spin?: boolean;
   /** Photos with more are refused; default 40. */
   maxMegapixels?: number;
 }
@@ -22,6 +27,7 @@ export async function openEdge(bundle: Bundle | string, options: EdgeOptions = {
   const threads = options.threads ?? Math.min(4, availableParallelism());
   return createEdge(typeof bundle === 'string' ? await openBundle(bundle) : bundle, {
     readPixels: (image, input) => readPixels(image, input, options.maxMegapixels),
-    loadEncoder: (onnx, name, exitOutput) => loadEncoder(onnx, name, exitOutput, threads),
+    loadEncoder: (onnx, name, tensor, exitOutput) =>
+      loadEncoder(onnx, name, tensor, exitOutput, { threads, spin: options.spin ?? false }),
   });
 }

@@ -1,2 +1,3 @@
 export { openEdge, type EdgeOptions } from './edge.ts';
 export { MAX_MEGAPIXELS, MIN_SIDE, readPixels } from './pixels.ts';
+export { findProfile, profilePath, saveProfile, thisDevice } from './profile.ts';

@@ -12,7 +12,7 @@ export const MIN_SIDE = 8;
 /**
  * A photo at the network's size: as it is if it has that size, else short side to `shortSide` with
  * antialiased bilinear (as Pillow's `Image.resize(..., BILINEAR)`) and centre crop. EXIF orientation is
- * applied, transparency goes on white.
+ * applied, transparency goes on white. Decoded RGB of the network's size is given back as it came, not copied.
  *
  * @returns RGB, 8 bits, (H, W, 3)
  * @throws EdgeError
@@ -45,6 +45,14 @@ export async function readPixels(
       'image-too-large',
       `${name} is ${size.width}x${size.height} px, too long and narrow to be scaled to a short side of ${shortSide}: crop it first`,
     );
+  }
+  if (
+    isRaw(image) &&
+    size.width === width &&
+    size.height === height &&
+    image.data.length === 3 * width * height
+  ) {
+    return image.data; // nothing to do
   }
   try {
     let photo = open(image).autoOrient().toColourspace('srgb').flatten({ background: '#ffffff' });

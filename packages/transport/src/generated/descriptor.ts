@@ -66,7 +66,8 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                   "oneof": [
                     "response",
                     "welcome",
-                    "goAway"
+                    "goAway",
+                    "more"
                   ]
                 }
               },
@@ -82,6 +83,10 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                 "goAway": {
                   "type": "GoAway",
                   "id": 3
+                },
+                "more": {
+                  "type": "More",
+                  "id": 4
                 }
               }
             },
@@ -132,6 +137,10 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                 "maxPayloadBytes": {
                   "type": "uint32",
                   "id": 6
+                },
+                "maxSlices": {
+                  "type": "uint32",
+                  "id": 7
                 }
               }
             },
@@ -140,6 +149,18 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                 "reason": {
                   "type": "string",
                   "id": 1
+                }
+              }
+            },
+            "More": {
+              "fields": {
+                "id": {
+                  "type": "uint32",
+                  "id": 1
+                },
+                "margin": {
+                  "type": "float",
+                  "id": 2
                 }
               }
             },
@@ -180,6 +201,10 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                 "traceparent": {
                   "type": "string",
                   "id": 9
+                },
+                "stopMargin": {
+                  "type": "float",
+                  "id": 10
                 }
               }
             },

@@ -117,6 +117,9 @@ const named = (name: unknown): { readonly certificateName?: string } =>
 
 type Paths = Partial<Record<'cert' | 'key' | 'ca', string>>;
 
+/** What a message calls a file: whoever reads it may have given it as an option of a program or of a command. */
+const WHAT = { cert: 'TLS certificate', key: 'TLS key', ca: 'TLS authorities (ca)' };
+
 /** The files of `paths`, which go together. */
 function pem(paths: Paths): SecureContextOptions {
   const files: Record<string, string> = {};
@@ -124,10 +127,17 @@ function pem(paths: Paths): SecureContextOptions {
     try {
       files[name] = readFileSync(path, 'latin1');
     } catch (cause) {
-      throw new TransportError('bad-request', `cannot read tls.${name} ${path}`, { cause });
+      throw new TransportError(
+        'bad-request',
+        `cannot read the ${WHAT[name as keyof Paths]} in ${path}: is it there, and yours to read?`,
+        { cause },
+      );
     }
     if (!files[name].includes('-----BEGIN ')) {
-      throw new TransportError('bad-request', `tls.${name} ${path} is no PEM file`);
+      throw new TransportError(
+        'bad-request',
+        `${path}, for the ${WHAT[name as keyof Paths]}, is no PEM file`,
+      );
     }
   }
   try {

@@ -41,8 +41,11 @@ export interface Sighting {
 /** What happens to an image, and why: one line, with the numbers that decided. */
 export type Action = { readonly reason: string } & (
   | { readonly kind: 'send'; readonly point: number }
-  /** Answered by the local exit. `degraded`: because there was no way to the cloud in time, not because it was sure. */
-  | { readonly kind: 'local'; readonly degraded: boolean }
+  /**
+   * Answered by the local exit. `degraded`: because there was no way to the cloud within the limits, not because it was sure.
+   * `point`: the one that would have been sent, for a policy that learns from that.
+   */
+  | { readonly kind: 'local'; readonly degraded: boolean; readonly point?: number }
   /** No local exit, and no way to the cloud in time. */
   | { readonly kind: 'drop' }
 );

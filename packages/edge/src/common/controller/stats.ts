@@ -6,7 +6,7 @@ export interface LinkStats {
   readonly rttMs: number;
   /** What the link carried towards the cloud when it was busy; `Infinity` until it was. */
   readonly bytesPerSecond: number;
-  /** Sent and not yet answered. */
+  /** Sent and not yet carried, as far as can be told; while the rate is unknown, sent and not yet answered. */
   readonly bytesInFlight: number;
   /** Age of the oldest request without an answer, ms; 0 without one. */
   readonly unansweredMs: number;

@@ -11,6 +11,7 @@ export interface InferRequestInput {
   'moreSlices'?: (boolean);
   'priority'?: (number);
   'traceparent'?: (string);
+  'stopMargin'?: (number | string);
 }
 
 export interface InferRequestOutput {
@@ -23,4 +24,5 @@ export interface InferRequestOutput {
   'moreSlices': (boolean);
   'priority': (number);
   'traceparent': (string);
+  'stopMargin': (number);
 }

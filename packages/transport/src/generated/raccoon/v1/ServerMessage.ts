@@ -3,17 +3,20 @@
 import type { InferResponseInput as _raccoon_v1_InferResponseInput, InferResponseOutput as _raccoon_v1_InferResponseOutput } from '../../raccoon/v1/InferResponse.ts';
 import type { WelcomeInput as _raccoon_v1_WelcomeInput, WelcomeOutput as _raccoon_v1_WelcomeOutput } from '../../raccoon/v1/Welcome.ts';
 import type { GoAwayInput as _raccoon_v1_GoAwayInput, GoAwayOutput as _raccoon_v1_GoAwayOutput } from '../../raccoon/v1/GoAway.ts';
+import type { MoreInput as _raccoon_v1_MoreInput, MoreOutput as _raccoon_v1_MoreOutput } from '../../raccoon/v1/More.ts';
 
 export interface ServerMessageInput {
   'response'?: (_raccoon_v1_InferResponseInput | null);
   'welcome'?: (_raccoon_v1_WelcomeInput | null);
   'goAway'?: (_raccoon_v1_GoAwayInput | null);
-  'kind'?: "response"|"welcome"|"goAway";
+  'more'?: (_raccoon_v1_MoreInput | null);
+  'kind'?: "response"|"welcome"|"goAway"|"more";
 }
 
 export interface ServerMessageOutput {
   'response'?: (_raccoon_v1_InferResponseOutput | null);
   'welcome'?: (_raccoon_v1_WelcomeOutput | null);
   'goAway'?: (_raccoon_v1_GoAwayOutput | null);
-  'kind'?: "response"|"welcome"|"goAway";
+  'more'?: (_raccoon_v1_MoreOutput | null);
+  'kind'?: "response"|"welcome"|"goAway"|"more";
 }

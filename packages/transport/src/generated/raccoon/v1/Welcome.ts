@@ -8,6 +8,7 @@ export interface WelcomeInput {
   'bundleVersion'?: (string);
   'maxInFlight'?: (number);
   'maxPayloadBytes'?: (number);
+  'maxSlices'?: (number);
 }
 
 export interface WelcomeOutput {
@@ -17,4 +18,5 @@ export interface WelcomeOutput {
   'bundleVersion': (string);
   'maxInFlight': (number);
   'maxPayloadBytes': (number);
+  'maxSlices': (number);
 }
