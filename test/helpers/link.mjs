@@ -80,23 +80,23 @@ export async function startLink(port, { up = {}, down = {}, schedule = [], seed 
   };
 }
 
-/** One way. Segments wait for their turn, leave one after another at the rate, and are under way for the latency. */
+/**
+ * One way of the link, for all connections. Segments wait for their turn, leave one after another at the rate, and are under way for the
+ * latency. What a blackout stopped goes on when that connection's TCP tries again; a new connection does not wait for it.
+ */
 class Direction {
   delivered = 0;
   #settings = PERFECT;
   #draw;
-  /** [{ to, chunk (none: the sender has ended), left: bytes, since }], and their bytes. */
+  /** In their order: { pipe, chunk (none: the sender has ended), left: bytes, since }, and their bytes. */
   #waiting = [];
   #waitingBytes = 0;
-  /** [{ to, chunk, at }], by `at`. */
+  /** { pipe, chunk, at } */
   #underWay = [];
-  #sources = new Set();
-  /** When the last segment had left, and when the last one arrives. */
+  /** { from, to, last: when its last segment arrives, blockedAt, heldUntil } */
+  #pipes = new Set();
+  /** When the last segment had left. */
   #free = 0;
-  #last = 0;
-  /** Since when something could not pass, in a blackout. */
-  #blockedAt;
-  #heldUntil = 0;
   #timer;
 
   constructor(draw) {
@@ -104,19 +104,16 @@ class Direction {
   }
 
   relay(from, to) {
-    this.#sources.add(from);
-    from.on('close', () => this.#sources.delete(from));
+    const pipe = { from, to, last: 0, blockedAt: undefined, heldUntil: 0 };
+    this.#pipes.add(pipe);
+    from.on('close', () => this.#pipes.delete(pipe));
     from.on('data', (chunk) => {
-      const since = performance.now();
-      for (let i = 0; i < chunk.length; i += SEGMENT_BYTES) {
-        const part = chunk.subarray(i, i + SEGMENT_BYTES);
-        this.#waiting.push({ to, chunk: part, left: part.length, since });
-      }
-      this.#waitingBytes += chunk.length;
+      for (let i = 0; i < chunk.length; i += SEGMENT_BYTES)
+        this.#take(pipe, chunk.subarray(i, i + SEGMENT_BYTES));
       this.#run();
     });
     from.on('end', () => {
-      this.#waiting.push({ to, left: 0, since: performance.now() });
+      this.#take(pipe);
       this.#run();
     });
   }
@@ -124,18 +121,22 @@ class Direction {
   set(changes) {
     const now = performance.now();
     const before = this.#settings;
-    const [head] = this.#waiting;
-    if (head && before.bytesPerSecond < Infinity && this.#passes(now)) {
+    const head = this.#next(now);
+    if (head && !before.blackout && before.bytesPerSecond < Infinity) {
       const start = Math.max(this.#free, head.since);
       head.left = Math.max(0, head.left - (Math.max(0, now - start) * before.bytesPerSecond) / 1000);
       this.#free = Math.max(this.#free, now);
     }
     this.#settings = { ...before, ...changes };
     const { blackout, latencyMs } = this.#settings;
-    if (before.blackout && !blackout) {
-      if (this.#blockedAt !== undefined) this.#heldUntil = sentAgainAt(this.#blockedAt, now, latencyMs);
-      this.#free = Math.max(this.#free, this.#heldUntil, now);
-      this.#blockedAt = undefined;
+    if (!before.blackout && blackout) {
+      for (const { pipe } of [...this.#waiting, ...this.#underWay]) pipe.blockedAt = now;
+    } else if (before.blackout && !blackout) {
+      this.#free = now;
+      for (const pipe of this.#pipes) {
+        if (pipe.blockedAt !== undefined) pipe.heldUntil = sentAgainAt(pipe.blockedAt, now, latencyMs);
+        pipe.blockedAt = undefined;
+      }
     }
     this.#run();
   }
@@ -146,56 +147,61 @@ class Direction {
     this.#underWay = [];
   }
 
-  #passes(now) {
-    return !this.#settings.blackout && now >= this.#heldUntil;
+  #take(pipe, chunk) {
+    const since = performance.now();
+    if (this.#settings.blackout) pipe.blockedAt ??= since;
+    this.#waiting.push({ pipe, chunk, left: chunk?.length ?? 0, since });
+    this.#waitingBytes += chunk?.length ?? 0;
+  }
+
+  /** The segment whose turn it is. */
+  #next(now) {
+    return this.#waiting.find(({ pipe }) => pipe.heldUntil <= now);
   }
 
   #run() {
     clearTimeout(this.#timer);
     const now = performance.now();
-    if (this.#settings.blackout) {
-      if (this.#waiting.length + this.#underWay.length > 0) this.#blockedAt ??= now;
-    } else {
-      const next = this.#passes(now) ? Math.min(this.#leave(now), this.#arrive(now)) : this.#heldUntil;
+    if (!this.#settings.blackout) {
+      const next = Math.min(this.#leave(now), this.#arrive(now));
       if (next < Infinity) this.#timer = setTimeout(() => this.#run(), Math.max(0, next - now));
     }
-    const { bufferBytes } = this.#settings;
-    for (const source of this.#sources) {
-      if (this.#waitingBytes >= bufferBytes) source.pause();
-      else if (source.isPaused()) source.resume();
+    for (const { from } of this.#pipes) {
+      if (this.#waitingBytes >= this.#settings.bufferBytes) from.pause();
+      else if (from.isPaused()) from.resume();
     }
   }
 
-  /** Sends what has had its time; returns when the next will have. */
+  /** Sends what has had its time; returns when there is more to do. */
   #leave(now) {
     const { bytesPerSecond, latencyMs, jitterMs, loss } = this.#settings;
-    for (;;) {
-      const [head] = this.#waiting;
-      if (!head) return Infinity;
-      const left = Math.max(this.#free, head.since) + (1000 * head.left) / bytesPerSecond;
-      if (left > now) return left;
-      this.#free = left;
-      this.#waiting.shift();
-      this.#waitingBytes -= head.chunk?.length ?? 0;
+    for (let head = this.#next(now); head; head = this.#next(now)) {
+      const { pipe, chunk, left, since } = head;
+      const gone = Math.max(this.#free, since, pipe.heldUntil) + (1000 * left) / bytesPerSecond;
+      if (gone > now) return gone;
+      this.#free = gone;
+      this.#waiting.splice(this.#waiting.indexOf(head), 1);
+      this.#waitingBytes -= chunk?.length ?? 0;
       const lost = this.#draw() < loss ? LEAST_RTO_MS + 2 * latencyMs : 0;
-      const delay = latencyMs - jitterMs * Math.log(1 - this.#draw()) + lost;
-      this.#last = Math.max(this.#last, left + delay);
-      this.#underWay.push({ ...head, at: this.#last });
+      pipe.last = Math.max(pipe.last, gone + latencyMs - jitterMs * Math.log(1 - this.#draw()) + lost);
+      this.#underWay.push({ pipe, chunk, at: pipe.last });
     }
+    return Math.min(...this.#waiting.map(({ pipe }) => pipe.heldUntil));
   }
 
   /** Delivers what has arrived; returns when the next does. */
   #arrive(now) {
-    while (this.#underWay.length > 0) {
-      const { to, chunk, at } = this.#underWay[0];
-      if (at > now) return at;
-      this.#underWay.shift();
-      if (to.writable) {
-        if (chunk) to.write(chunk);
-        else to.end();
+    const here = this.#underWay.filter((segment) => due(segment) <= now);
+    this.#underWay = this.#underWay.filter((segment) => due(segment) > now);
+    for (const { pipe, chunk } of here) {
+      if (pipe.to.writable) {
+        if (chunk) pipe.to.write(chunk);
+        else pipe.to.end();
       }
       this.delivered += chunk?.length ?? 0;
     }
-    return Infinity;
+    return Math.min(...this.#underWay.map(due));
   }
 }
+
+const due = ({ pipe, at }) => Math.max(at, pipe.heldUntil);

@@ -4,6 +4,7 @@ import {
   type Action,
   type AnalysedImage,
   type Edge,
+  type EncoderChoice,
   type Feedback,
   type ImageInput,
   type Policy,
@@ -46,6 +47,11 @@ class PaperEdge implements Edge {
   encoderMs = 3;
   gate: Promise<void> = Promise.resolve();
   closed = false;
+
+  readonly loaded: EncoderChoice[] = [];
+  async load(encoder: EncoderChoice): Promise<void> {
+    this.loaded.push(encoder);
+  }
 
   async prepare(image: ImageInput): ReturnType<Edge['prepare']> {
     this.prepared++;
@@ -223,7 +229,13 @@ describe('what the policy says', () => {
 
   test('auto, a threshold, or a name', async () => {
     expect((await open({ blocks: 'auto' })).policy.name).toBe('auto');
+    expect(edge.loaded).toHaveLength(new Set(manifest.points.map(({ encoder }) => encoder)).size);
+    edge.loaded.length = 0;
     expect((await open({ rate: 'auto', blocks: 8 })).policy.name).toBe('auto');
+    expect(edge.loaded).toEqual([
+      { n: 8, precision: 'float32' },
+      { n: 8, precision: 'int8' },
+    ]);
     expect((await open({ exitThreshold: 0.3 })).policy.name).toBe('threshold');
     expect((await open({ policy: 'sliding-ucb' })).policy.name).toBe('sliding-ucb');
   });

@@ -110,6 +110,7 @@ export async function createClient(
   }
   if (!(deadlineMs > 0)) throw new RangeError(`deadlineMs must be above 0, not ${deadlineMs}`);
   const policy = policyOf(options, bundle);
+  for (const encoder of policy.encoders ?? []) await edge.load(encoder);
   const fixed = policy.name === 'fixed' && deadlineMs === Infinity;
   const usesExit = manifest.exit !== undefined && !fixed;
   const events = new ClientEvents();

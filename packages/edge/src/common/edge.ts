@@ -60,6 +60,11 @@ export interface Edge {
    */
   encode(image: ImageInput | PreparedImage, point?: number, options?: EncodeOptions): Promise<EncodedImage>;
   /**
+   * Loads an encoder before it is needed: the first image would wait for it.
+   * @throws EdgeError, BundleError about the encoder's file
+   */
+  load(encoder: EncoderChoice): Promise<void>;
+  /**
    * Decodes and resizes an image, which `encode` does by itself. An encoder blocks this thread while it runs; the photo
    * whose preparation was started before goes on meanwhile, in other threads.
    * @throws EdgeError about the image
@@ -201,6 +206,10 @@ export function createEdge(bundle: Bundle, runtime: Runtime): Edge {
 
   return {
     bundle,
+    async load(choice) {
+      checkOpen();
+      await encoderFor(encoderOf(manifest, choice).encoder);
+    },
     prepare,
     analyse,
     code,

@@ -5,6 +5,7 @@ import { decodeBitstream } from '@raccoon/codec';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Edge } from '../common/edge.ts';
+import { selfTest } from '../common/self-test.ts';
 import { openEdge } from './edge.ts';
 
 const hen = fileURLToPath(new URL('../../../../samples/hen.jpg', import.meta.url));
@@ -28,6 +29,31 @@ test('at every operating point, the bitstream says exactly the symbols', async (
     expect(image.bytes).toBe(slices.reduce((sum, slice) => sum + slice.length, 0));
     expect(image.bpp).toBeCloseTo((8 * image.bytes) / (224 * 224), 9);
   }
+});
+
+test('an encoder is loaded once, and before it is needed if somebody asks', async () => {
+  const asked: string[] = [];
+  const read: Bundle['read'] = (file) => {
+    asked.push(file);
+    return bundle.read(file);
+  };
+  const early = await openEdge({ ...bundle, read });
+  await early.load({ n: 2, precision: 'int8' });
+  expect(asked).toEqual(['encoder-n2-int8.onnx']);
+  await early.analyse(hen, { n: 2, precision: 'int8' });
+  expect(asked).toHaveLength(1);
+  await expect(early.load({ n: 3, precision: 'int8' })).rejects.toMatchObject({ code: 'unknown-point' });
+  await early.close();
+  await expect(early.load({ n: 2, precision: 'int8' })).rejects.toMatchObject({ code: 'closed' });
+});
+
+test('the self-test passes at every point of the shipped bundle, and fails where an encoder gives no numbers', async () => {
+  await selfTest(edge);
+  const nothing: Edge = {
+    ...edge,
+    encode: async (...args) => ({ ...(await edge.encode(...args)), exitLogits: Float32Array.of(Number.NaN) }),
+  };
+  await expect(selfTest(nothing)).rejects.toMatchObject({ code: 'self-test' });
 });
 
 test('a photo gives the same bytes twice, also when both are under way at once', async () => {

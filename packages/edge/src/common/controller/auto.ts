@@ -209,6 +209,7 @@ export function autoPolicy(
 
   return {
     name,
+    encoders,
     chooseEncoder(situation) {
       link.look(situation);
       return encoders.reduce(

@@ -13,6 +13,7 @@ export function fixedPolicy(manifest: Manifest, point: number, { deadlineMs }: L
   const name = 'fixed';
   return {
     name,
+    encoders: [{ n, precision }],
     chooseEncoder: () => ({ n, precision }),
     chooseAction(situation, sighting) {
       if (deadlineMs !== undefined && !situation.link.up) return withoutLink(sighting, 'the link is down');

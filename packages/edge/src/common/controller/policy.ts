@@ -70,6 +70,8 @@ export interface Feedback {
 /** Chooses (n, q), and edge or cloud, for each image. Pure but for its own state; it reads no clock and no socket. */
 export interface Policy {
   readonly name: string;
+  /** Those that it may choose, to be loaded before the first image. Absent: each is loaded at its first use. */
+  readonly encoders?: readonly EncoderChoice[];
   /** Before the encoder runs: which one. */
   chooseEncoder(situation: Situation): EncoderChoice;
   /** After it ran: what to send, if anything. */

@@ -21,6 +21,7 @@ export function thresholdPolicy(
   const name = 'threshold';
   return {
     name,
+    encoders: [{ n, precision }],
     chooseEncoder: () => ({ n, precision }),
     chooseAction({ link }, sighting) {
       const sure = sureEnough(sighting.exit, threshold);

@@ -74,6 +74,7 @@ export function tokenBucketPolicy(
 
   return {
     name,
+    encoders: [{ n, precision }],
     chooseEncoder: () => ({ n, precision }),
     chooseAction({ now, link }, sighting): Action {
       const size = sighting.bytesAt(point);

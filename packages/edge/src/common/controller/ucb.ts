@@ -1,6 +1,6 @@
 import { pointName, type Manifest } from '@raccoon/bundle';
 import { z } from 'zod';
-import { sameEncoder, type Candidate } from './candidates.ts';
+import { encodersOf, sameEncoder, type Candidate } from './candidates.ts';
 import { withoutLink } from './fixed.ts';
 import type { EncoderChoice, Feedback, Limits, Policy } from './policy.ts';
 import { restoreState, saveState } from './state.ts';
@@ -97,6 +97,7 @@ export function ucbPolicy(
 
   return {
     name,
+    encoders: encodersOf(arms),
     chooseEncoder() {
       const { n, precision } = arms[choose()]!;
       return { n, precision };
