@@ -55,7 +55,7 @@ describe('infeasible', () => {
     const odd = { ...middle, top1: 60.19, ms: 2.01, bytes: 1100.2 };
     const plan = planPoint([odd], { maxMs: 2, maxBytes: 1000, minAccuracy: 61 });
     expect(!plan.feasible && explainViolations(plan)).toContain(
-      '--max-ms 2 (needs 2.1) and --max-bytes 1000 (needs 1101) and --min-accuracy 61 (needs 60.1)',
+      '--max-ms 2 (needs 2.1) and --max-bytes 1000 (needs 1101) and --min-accuracy 61 (has 60.1)',
     );
   });
 

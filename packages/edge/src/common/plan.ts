@@ -60,7 +60,8 @@ export function planPoint(candidates: readonly PlanCandidate[], limits: PlanLimi
 /** For people: what keeps the limits from being kept. */
 export function explainViolations({ nearest, violations }: Extract<Plan, { feasible: false }>): string {
   const broken = violations.map(
-    ({ limit, allowed, needed }) => `${FLAGS[limit]} ${allowed} (needs ${enough(limit, needed)})`,
+    ({ limit, allowed, needed }) =>
+      `${FLAGS[limit]} ${allowed} (${limit === 'minAccuracy' ? 'has' : 'needs'} ${enough(limit, needed)})`,
   );
   return `no operating point within the limits; the nearest, ${pointName(nearest)}, breaks ${broken.join(' and ')}`;
 }

@@ -119,6 +119,10 @@ describe('the rate', () => {
     const policy = auto({ limits });
     const unknown = { bytesPerSecond: Infinity, rttMs: 0 };
     const chosen: (number | undefined)[] = [];
+    const first = auto({ limits }).chooseAction({ ...situation(unknown), queue: { cloudMs: 0 } }, sighting());
+    expect(first.reason).toBe(
+      'n=8 q=0: no answer was timed yet, 50.0 % expected; q=1 is more than the link has shown to carry',
+    );
     for (let t = 0; t < 1000; t += 200) {
       const encoder = policy.chooseEncoder(situation(unknown, t));
       const action = policy.chooseAction(situation(unknown, t), sighting());

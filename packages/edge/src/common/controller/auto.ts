@@ -29,6 +29,8 @@ interface Way {
   readonly answerMs: number;
   /** P(in time). */
   readonly p: number;
+  /** More than can be risked on a link that has not shown its rate. */
+  readonly unproven: boolean;
 }
 
 interface Option extends Way {
@@ -133,6 +135,7 @@ export function autoPolicy(
       candidate,
       bytes,
       answerMs: predictAnswerMs(situation.link, situation.queue, bytes),
+      unproven: bytes > most,
       p: bytes > most ? 0 : link.inTime(situation, bytes, leftMs, errorMs),
     }));
   }
@@ -190,7 +193,8 @@ export function autoPolicy(
     if (best.worth > 0) {
       const { candidate, p, answerMs } = best;
       const expected = p * accuracy.cloud(candidate) + (1 - p) * local;
-      const reason = `${labelOf(best)}: ${ms(answerMs)} of ${ms(leftMs)} left, ${expected.toFixed(1)} % expected`;
+      const time = answerMs > 0 ? `${ms(answerMs)} of ${ms(leftMs)} left` : 'no answer was timed yet';
+      const reason = `${labelOf(best)}: ${time}, ${expected.toFixed(1)} % expected`;
       return { kind: 'send', point: candidate.point, reason: `${reason}${whyNotMore(best, options)}` };
     }
     if (best.gain > 0)
@@ -268,6 +272,7 @@ function whyNotMore(best: Option, options: readonly Option[]): string {
   if (more.length === 0) return '';
   const next = more.reduce((a, b) => (b.bytes < a.bytes ? b : a));
   const { q } = next.candidate;
+  if (next.unproven) return `; q=${q} is more than the link has shown to carry`;
   if (next.p < best.p - NOTICEABLE) return `; q=${q} would ${next.p < 0.5 ? '' : 'more often '}be late`;
   return next.gain > best.gain ? `; q=${q} is not worth its bytes` : `; q=${q} is not better`;
 }
