@@ -15,7 +15,7 @@ import { inspectCommand } from './commands/inspect.ts';
 import { planCommand } from './commands/plan.ts';
 import { planFleetCommand } from './commands/plan-fleet.ts';
 import { tokenCommand } from './commands/token.ts';
-import { exportCommand, trainCommand, trainPaperCommand } from './commands/train.ts';
+import { exportCommand, trainClassifierCommand, trainCommand, trainPaperCommand } from './commands/train.ts';
 import { report } from './failure.ts';
 
 const program: Command = new Command('raccoon')
@@ -54,6 +54,7 @@ for (const command of [
   bundleCommand,
   tokenCommand,
   trainCommand,
+  trainClassifierCommand,
   trainPaperCommand,
   exportCommand,
 ]) {

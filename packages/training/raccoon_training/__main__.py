@@ -1,4 +1,4 @@
-"""python -m raccoon_training train|evaluate|export|train-paper|evaluate-paper|import ..."""
+"""python -m raccoon_training train|evaluate|export|train-classifier|train-paper|... ...; --help lists them."""
 
 import argparse
 import os
@@ -6,7 +6,16 @@ import signal
 import sys
 from typing import NoReturn
 
-from . import evaluate, evaluate_paper, export, import_bundle, train, train_paper
+from . import (
+    evaluate,
+    evaluate_classifier,
+    evaluate_paper,
+    export,
+    import_bundle,
+    train,
+    train_classifier,
+    train_paper,
+)
 
 EXAMPLES = """examples, from packages/training with the data folder beside the repository:
   S=../../../shared; W=$S/weights/mobilenet_v2_imagenet1k.safetensors
@@ -17,6 +26,9 @@ EXAMPLES = """examples, from packages/training with the data folder beside the r
       --classes $S/reference/imagenet1k-classes.json --photos 500
   python -m raccoon_training export --run runs/universal --out ../../bundles/my-mobilenet \\
       --data $S/data/imagenet20 --weights $W --classes $S/reference/imagenet1k-classes.json
+  python -m raccoon_training train-classifier --depth 18 --data $S/data/imagenet20 --teacher $W --run runs/resnet18
+  python -m raccoon_training train --data $S/data/imagenet20 --classes $S/data/imagenet20/classes.json \\
+      --weights runs/resnet18/weights.safetensors --run runs/universal-resnet18   # a ResNet, with labels
   python -m raccoon_training train-paper --model paper-n4 --lambda 1.28 --depth 18 --data $S/data/imagenet20 \\
       --run runs/n4                                                            # from scratch, with labels
   torchrun --nproc-per-node 4 -m raccoon_training train-paper --model paper-n4 --lambda 1.28 --workers 8 \\
@@ -48,6 +60,8 @@ def main() -> None:
         ("train", train, train.train),
         ("evaluate", evaluate, evaluate.run),
         ("export", export, export.export),
+        ("train-classifier", train_classifier, train_classifier.train),
+        ("evaluate-classifier", evaluate_classifier, evaluate_classifier.run),
         ("train-paper", train_paper, train_paper.train),
         ("evaluate-paper", evaluate_paper, evaluate_paper.run),
         ("import", import_bundle, import_bundle.run),

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 import torch
 
 from .model import SplitConfig, SplitModel
+from .networks import SplitNetwork
 
 
 class Config(Protocol):
@@ -57,6 +58,15 @@ def check_config(path: Path, saved: dict[str, Any], config: Config) -> None:
     differs = [f"{name} {own[name]}, not {value}" for name, value in config.json().items() if own[name] != value]
     if differs:
         raise ValueError(f"{path} is of another architecture ({'; '.join(differs)}); use another folder for --run")
+
+
+def check_network(run: Path, config: SplitConfig, weights: Path, network: SplitNetwork) -> None:
+    """Raises ValueError where the weights are not of the network that a run splits."""
+    if (network.name, network.classes) != (config.network, config.classes):
+        raise ValueError(
+            f"{run} splits a {config.network} with {config.classes} classes; {weights} is a {network.name} "
+            f"with {network.classes}"
+        )
 
 
 def load_average(path: Path) -> tuple[SplitModel, dict]:

@@ -14,6 +14,8 @@ from torch import nn
 
 from .blocks import ResidualBlock
 
+FLOOR = 1e-3  # added to the variance of a component of the patches, in units of the tensor squared
+
 
 class Encoder(nn.Module):
     def __init__(
@@ -61,13 +63,14 @@ class Encoder(nn.Module):
         """Starts the patch convolution at the principal components of the photos x (B, 3, H, W), unit variance.
 
         Random filters answer mostly to brightness, and learning the fine detail from there takes most
-        of a short training run.
+        of a short training run. From the 80th on, components are below FLOOR and more and more what JPEG leaves: at
+        unit variance they would be noise, and beyond what an int8 encoder's weights can tell from nothing.
         """
         patches = F.unfold(x, 8, stride=8).transpose(1, 2).flatten(0, 1)  # (B h w, 192)
         mean = patches.mean(0)
         variance, components = torch.linalg.eigh(torch.cov(patches.T))  # ascending
         width = self.patch.out_channels
-        filters = components.T.flip(0)[:width] / variance.flip(0)[:width, None].add(1e-5).sqrt()
+        filters = components.T.flip(0)[:width] / variance.flip(0)[:width, None].add(FLOOR).sqrt()
         self.patch.weight.copy_(filters.reshape(self.patch.weight.shape))
         self.patch.bias.copy_(-filters @ mean)
 

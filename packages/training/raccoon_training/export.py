@@ -1,29 +1,34 @@
 """Writes a trained run as a bundle and checks it against ONNX Runtime. `--help` has examples."""
 
 import argparse
+import hashlib
 import io
 import json
 import math
 import secrets
+import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from safetensors import safe_open
 from torch import nn
 from tqdm import tqdm
 
 from .bundle import check_target, close_folder, open_folder
-from .checkpoint import load_average
+from .checkpoint import check_network, load_average
 from .encoder import Encoder
 from .exit_head import ExitHead
 from .images import SIZE, has_split, load_photos, normalise
-from .mobilenet import MobileNetV2, load_mobilenet
-from .model import SplitModel
+from .labels import read_classes
+from .model import SplitConfig, SplitModel
+from .networks import SplitNetwork, load_network
 from .quantise import OPSET as INT8_OPSET
 from .quantise import quantise_graph
 from .reference_coder import Codec, Runs, codec_id, load_codec, quantise, rans_encode, write_tables
@@ -70,7 +75,7 @@ class DecoderGraph(nn.Module):
 class ClassifierGraph(nn.Module):
     """features (B, F, h, w) -> logits (B, K)."""
 
-    def __init__(self, network: MobileNetV2):
+    def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 
@@ -81,7 +86,7 @@ class ClassifierGraph(nn.Module):
 class StemGraph(nn.Module):
     """tensor (B, 3, H, W) -> features (B, F, h, w): the part that the split replaces."""
 
-    def __init__(self, network: MobileNetV2):
+    def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 
@@ -250,6 +255,25 @@ def check_batches(path: Path, symbols: torch.Tensor, twin: Sequence[int]) -> Non
             raise RuntimeError(f"{path.name}: point {p} decodes differently in a batch of several; not exported")
 
 
+def check_same_decoder(old: Path, new: Path, symbols: torch.Tensor, points: int) -> None:
+    """Edges that wrote with the old bundle's codecs are decoded by the new one's; symbols (C, h, w)."""
+    inputs = {"symbols": symbols[None].expand(points, -1, -1, -1).numpy(), "point": np.arange(points)}
+    before, after = (run_graph(folder / "decoder.onnx", inputs) for folder in (old, new))
+    if before.shape != after.shape or np.abs(before - after).max() > 1e-5 * np.abs(before).max():
+        raise ValueError(f"{old} has another decoder: only a run that began --from its own can extend it")
+
+
+def keep_codecs(bundle: Path, manifest: dict[str, Any], out: Path, own: str) -> list[dict[str, str]]:
+    """Copies the tables of a bundle's codecs; the entries for the manifest, without the new one's `own` id."""
+    kept = []
+    for codec in manifest["codecs"]:
+        if codec["id"] != own:
+            name = f"tables-{codec['id']}.bin"
+            shutil.copyfile(bundle / codec["tables"], out / name)
+            kept.append({"id": codec["id"], "tables": name})
+    return kept
+
+
 def check_rate(model: SplitModel, codec: Codec, p: int, twin: int, latent: torch.Tensor) -> None:
     """The coder's words for latent (C, h, w) at point p are within 3 % (and a word) of what the entropy model says."""
     symbols, point = quantise(latent.numpy(), p, codec.tables), torch.tensor([twin])
@@ -289,8 +313,14 @@ def export(args: argparse.Namespace) -> Path:
     check_target(args.out)
     model, saved = load_average(args.run / "last.pt")
     config = model.config
-    network = load_mobilenet(args.weights)
-    round_weights(model.encoder, model.decoder, model.exits)
+    network = load_network(args.weights)
+    check_network(args.run, config, args.weights, network)
+    if config.cloud_fixed and not args.extends:
+        raise ValueError(f"{args.run} has the cloud half of a bundle that exists: --extends says which")
+    extended = json.loads((args.extends / "manifest.json").read_text()) if args.extends else None
+    classes = read_classes(args.classes, config.classes)
+    classifier = model.classifier or network
+    round_weights(model.encoder, model.decoder, model.exits, network, classifier)
 
     out = open_folder(args.out)
 
@@ -304,7 +334,8 @@ def export(args: argparse.Namespace) -> Path:
     tables = write_tables(gain[twin], median[twin], index.reshape(gain.shape)[twin], pool)
     (out / "tables.bin").write_bytes(tables)
     # One id per training run: encoders adapted from it later inherit it.
-    latent_space = args.latent_space_id or secrets.token_hex(16)
+    latent_space = args.latent_space_id or (extended or {}).get("latentSpaceId") or secrets.token_hex(16)
+    codecs = [{"id": codec_id(tables, latent_space), "tables": "tables.bin"}]
 
     image = torch.linspace(-1, 1, 2 * 3 * SIZE * SIZE).reshape(2, 3, SIZE, SIZE)
     with torch.no_grad():
@@ -318,11 +349,15 @@ def export(args: argparse.Namespace) -> Path:
             EncoderGraph(model.encoder, model.exits[str(n)], n), {"tensor": image[:1]}, ("latent", "exit_logits"), False
         ) for n in config.stops},
         "decoder.onnx": (DecoderGraph(model, twin), {"symbols": symbols, "point": points}, "features", True),
-        "classifier.onnx": (ClassifierGraph(network), {"features": features}, "logits", True),
-        "stem.onnx": (StemGraph(network), {"tensor": image}, "features", True),
+        "classifier.onnx": (ClassifierGraph(classifier), {"features": features}, "logits", True),
+        # a classifier that learned jointly is not behind its stem: then the two are no unsplit network
+        **({} if config.joint else {"stem.onnx": (StemGraph(network), {"tensor": image}, "features", True)}),
     }  # fmt: skip
     macs = write_graphs(out, graphs)
     check_batches(out / "decoder.onnx", symbols[0], twin)
+    if extended:
+        check_same_decoder(args.extends, out, symbols[0], len(twin))
+        codecs += keep_codecs(args.extends, extended, out, codecs[0]["id"])
 
     provenance = {}
     int8_encoders = {}
@@ -345,17 +380,15 @@ def export(args: argparse.Namespace) -> Path:
             tensor = normalise(pixels[:1])
             latent = model.encoder(tensor, n) if p < len(own) else int8_encoders[n](tensor)
             check_rate(model, codec, p, twin[p], latent[0])
-    classes = json.loads(args.classes.read_text())
     manifest = {
         "format": "raccoon-bundle",
         "formatVersion": FORMAT_VERSION,
         "name": args.out.name,
         "version": args.version,
         "licence": "Apache-2.0",
-        "description": args.description,
+        "description": args.description or describe(config),
         "provenance": {
-            "classifier": "MobileNetV2 1.0 224, float form of tf2_mobilenet_v2_1.0_224_ptq.tflite of "
-            "google-coral/test_data (Apache-2.0); encoder and decoder trained by Raccoon, label-free",
+            "classifier": origin(network, args.weights),
             "training": {
                 "data": args.data.name, "photos": saved["photos"], "hours": round(saved["seconds"] / 3600, 2),
                 "machine": saved["machine"], "command": saved["command"], "seed": saved["seed"],
@@ -365,7 +398,7 @@ def export(args: argparse.Namespace) -> Path:
             **provenance,
         },
         "latentSpaceId": latent_space,
-        "codecs": [{"id": codec_id(tables, latent_space), "tables": "tables.bin"}],
+        "codecs": codecs,
         "input": {
             "width": SIZE, "height": SIZE, "shortSide": 256, "filter": "bilinear-antialias",
             "mean": [127.5] * 3, "std": [127.5] * 3,
@@ -384,29 +417,69 @@ def export(args: argparse.Namespace) -> Path:
         ],
         # the deepest encoder at a middle rate
         "defaultPoint": len(own) - 1 - len(config.rate_targets) // 2,
-        "decoder": {"file": "decoder.onnx", "macs": macs["decoder.onnx"]},
-        "classifier": {"file": "classifier.onnx", "macs": macs["classifier.onnx"]},
-        "stem": {"file": "stem.onnx", "macs": macs["stem.onnx"]},
+        **{part: {"file": f"{part}.onnx", "macs": macs[f"{part}.onnx"]} for part in ("decoder", "classifier", "stem")
+           if f"{part}.onnx" in macs},
         "exit": {"output": "exit_logits"},
-        "classes": [{"wnid": c["wnid"], "name": c["name"]} for c in classes],
+        "classes": classes,
     }  # fmt: skip
+    check_size(out, args.max_mb)
     size = close_folder(out, manifest, args.out)
     print(f"{args.out}: {size / 1e6:.2f} MB, {len(twin)} operating points")
     return args.out
 
 
+def describe(config: SplitConfig) -> str:
+    """One line for people."""
+    if config.network == "mobilenet":
+        return f"{config.classes:,} classes, label-free split of MobileNetV2 after features.6"
+    learned = "trained jointly" if config.joint else "fixed"
+    depth = config.network.removeprefix("resnet")
+    return f"{config.classes:,} classes, split of ResNet-{depth} behind layer2, its classifier {learned}"
+
+
+def origin(network: SplitNetwork, weights: Path) -> str | dict[str, Any]:
+    """Where the unsplit network comes from: for one of ours, what its training run wrote beside its weights."""
+    if network.name == "mobilenet":
+        return (
+            "MobileNetV2 1.0 224, float form of tf2_mobilenet_v2_1.0_224_ptq.tflite of google-coral/test_data "
+            "(Apache-2.0); encoder and decoder trained by Raccoon, label-free"
+        )
+    metadata = {}
+    if weights.suffix == ".safetensors":
+        with safe_open(weights, "pt") as file:
+            metadata = file.metadata() or {}
+    return {
+        "network": network.name, "file": weights.name, "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        **({"training": json.loads(metadata["training"])} if "training" in metadata else {}),
+    }  # fmt: skip
+
+
+def check_size(folder: Path, megabytes: float) -> None:
+    """Refuses a folder of more megabytes (10^6 bytes), and removes it: history keeps every bundle."""
+    sizes = {path.name: path.stat().st_size / 1e6 for path in folder.iterdir()}
+    if sum(sizes.values()) > megabytes:
+        shutil.rmtree(folder)
+        largest = ", ".join(f"{name} {sizes[name]:.1f} MB" for name in sorted(sizes, key=sizes.get, reverse=True)[:3])
+        raise ValueError(f"not exported: {sum(sizes.values()):.1f} MB ({largest}) are more than --max-mb {megabytes:g}")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run (last.pt)")
-    parser.add_argument("--weights", type=Path, required=True, help="mobilenet_v2_imagenet1k.safetensors")
+    parser.add_argument("--weights", type=Path, required=True, help="of the unsplit network, as for train")
     parser.add_argument("--data", type=Path, required=True, help="photos for the expected rates, as for train")
     parser.add_argument("--rate-split", default="val", help="which split of them; train where it does not exist")
     parser.add_argument("--rate-photos", type=int, help="only the first photos of that split")
-    parser.add_argument("--classes", type=Path, required=True, help="JSON list of {wnid, name}, 1000 classes")
+    parser.add_argument("--classes", type=Path, required=True, help="JSON list of {wnid, name}, the network's classes")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write; its name is the bundle's")
     parser.add_argument(
         "--int8", action=argparse.BooleanOptionalAction, default=True,
         help="int8 encoders as further operating points, calibrated on photos of the train split",
     )  # fmt: skip
     parser.add_argument("--version", default="0.1.0")
-    parser.add_argument("--description", default="1,000 classes, label-free split of MobileNetV2 after features.6")
+    parser.add_argument("--description", help="one line for people")
+    parser.add_argument("--max-mb", type=float, default=28, help="refuses to write a larger bundle, in 10^6 bytes")
+    parser.add_argument(
+        "--extends", type=Path,
+        help="bundle with the same cloud half, for a run that began --from its own: old edges are still understood",
+    )  # fmt: skip
     parser.add_argument("--latent-space-id", help="32 hex characters to inherit; a new training run gets its own")

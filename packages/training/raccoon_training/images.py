@@ -135,7 +135,7 @@ def count_skipped(readable: torch.Tensor, source: Path) -> None:
 
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
-    """uint8 (B, 3, H, W) -> float32 in [-1, 1], MobileNetV2's input."""
+    """uint8 (B, 3, H, W) -> float32 in [-1, 1], the input of encoders and of the networks that are split."""
     return pixels.float() / 127.5 - 1
 
 

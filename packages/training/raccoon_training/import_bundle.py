@@ -7,7 +7,6 @@ checkpoint of a `PaperModel` will do as well. Coding tables are the checkpoint's
 
 import argparse
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -20,10 +19,11 @@ from torch import nn
 from tqdm import tqdm
 
 from .bundle import check_target, close_folder, open_folder
-from .decoder import PaperDecoder
+from .decoder import LightDecoder, PaperDecoder
 from .entropic_student import GDN, QuarterDecoder, StudentDecoder, StudentEncoder
 from .export import FORMAT_VERSION, ClassifierGraph, StemGraph, round_weights, write_graphs
 from .images import SIZE, has_split, load_photos
+from .labels import read_classes
 from .paper import PaperModel, PatchEncoder
 from .reference_coder import Codec, load_codec, quantise, steps_of, write_tables
 from .resnet import (
@@ -82,7 +82,7 @@ def import_state(state: State) -> Imported:
         if first not in parts[part]:
             raise ValueError(f"no weights of the {part} (bottleneck_layer.encoder, .decoder, layer2 ... layer4, fc)")
     classifier = ResNetClassifier(depth_of(parts["classifier"]), len(parts["classifier"]["fc.weight"]))
-    encoder, decoder = build_ends(parts["encoder"], classifier.feature_channels)
+    encoder, decoder = build_ends(parts["encoder"], parts["decoder"], classifier.feature_channels)
     model = PaperModel(encoder, decoder, classifier)
     for part in ("encoder", "decoder", "classifier"):
         load_exactly(getattr(model, part), parts[part], f"the {part} (classifier: ResNet-{classifier.depth})")
@@ -106,8 +106,8 @@ def renamed(state: State) -> dict[str, torch.Tensor]:
     return result
 
 
-def build_ends(encoder: State, feature_channels: int) -> tuple[nn.Module, nn.Module]:
-    """Encoder and decoder of the architecture that the encoder's weights have."""
+def build_ends(encoder: State, decoder: State, feature_channels: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder of the architecture that their weights have."""
     width, _, _, patch = encoder["0.weight"].shape
     if "1.parametrizations.gamma.original" in encoder:
         return StudentEncoder(width // 4), StudentDecoder(width // 4, feature_channels)
@@ -117,8 +117,9 @@ def build_ends(encoder: State, feature_channels: int) -> tuple[nn.Module, nn.Mod
     project = encoder.get(f"{max(blocks, 1) + 1}.weight")  # behind the blocks, or behind the one GELU
     if project is None:
         raise ValueError(f"the encoder has {blocks} residual blocks and no projection behind them")
-    decoder = PaperDecoder if patch == 8 else QuarterDecoder
-    return PatchEncoder(blocks, patch, width, len(project)), decoder(len(project), feature_channels)
+    light = "1.reduce.weight" in decoder
+    kind = LightDecoder if light else PaperDecoder if patch == 8 else QuarterDecoder
+    return PatchEncoder(blocks, patch, width, len(project)), kind(len(project), feature_channels)
 
 
 def load_entropy_model(model: PaperModel, entropy: State) -> CodingTables:
@@ -276,17 +277,6 @@ def run(args: argparse.Namespace) -> Path:
     size = close_folder(out, manifest, args.out)
     print(f"{args.out}: {size / 1e6:.2f} MB, {bpp:.3f} bits per pixel")
     return args.out
-
-
-def read_classes(path: Path, count: int) -> list[dict[str, str]]:
-    """The JSON list of {wnid, name} of as many classes as there are logits."""
-    try:
-        classes = [{"wnid": entry["wnid"], "name": entry["name"]} for entry in json.loads(path.read_text())]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no JSON list of {{wnid, name}}: {error}") from error
-    if len(classes) != count:
-        raise ValueError(f"{path} has {len(classes)} classes, the checkpoint {count}")
-    return classes
 
 
 def check_same_classifier(classifier: ResNetClassifier, unsplit: nn.Module, path: Path) -> None:

@@ -7,9 +7,26 @@ from pathlib import Path
 import torch
 
 
-def class_indexes(classes: Path, wnids: Sequence[str]) -> torch.Tensor:
-    """Labels (M) int64 of photos with these wnids: positions in the JSON list `classes` of {wnid, name}."""
-    index = {entry["wnid"]: i for i, entry in enumerate(json.loads(classes.read_text()))}
+def read_classes(path: Path, count: int | None = None) -> list[dict[str, str]]:
+    """The classes of a JSON file in the order of the logits, {wnid, name} each; there must be `count` of them.
+
+    The file has a list of {wnid, name}, or an object {wnid: name}, which stands for the sorted wnids.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if isinstance(content, dict):
+            content = [{"wnid": wnid, "name": name} for wnid, name in sorted(content.items())]
+        classes = [{"wnid": entry["wnid"], "name": entry["name"]} for entry in content]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no JSON list of {{wnid, name}}: {error}") from error
+    if count is not None and len(classes) != count:
+        raise ValueError(f"{path} has {len(classes)} classes, the network {count}")
+    return classes
+
+
+def class_indexes(classes: Path, wnids: Sequence[str], count: int | None = None) -> torch.Tensor:
+    """Labels (M) int64 of photos with these wnids: positions among the classes of a file for `read_classes`."""
+    index = {entry["wnid"]: i for i, entry in enumerate(read_classes(classes, count))}
     unknown = sorted(set(wnids) - set(index))
     if unknown:
         raise ValueError(f"{classes} has no {unknown[0]}: photos lie in folders named by wnid, as the list has them")

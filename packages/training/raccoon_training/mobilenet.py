@@ -5,6 +5,7 @@
 Loads the weights of `shared/weights`: BatchNorm folded into biases, TensorFlow's SAME padding.
 """
 
+import copy
 from pathlib import Path
 
 import torch
@@ -60,10 +61,13 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """The unsplit network; `stem`, `tail` and `head` are its parts."""
 
+    name = "mobilenet"
     taps = (13, 17)  # blocks behind the split whose outputs the feature loss also compares
+    feature_channels = 32
 
     def __init__(self, classes: int = 1000):
         super().__init__()
+        self.classes = classes
         layers: list[nn.Module] = [Conv(3, 32, 3, stride=2)]
         width = 32
         for expansion, channels, repeats, first_stride in STAGES:
@@ -89,6 +93,13 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.tail(self.stem(x))[0]
+
+    def without_stem(self) -> "MobileNetV2":
+        """A copy of what is behind the split; only `tail` of it works."""
+        behind = copy.deepcopy(self)
+        for i in range(SPLIT):
+            behind.features[i] = nn.Identity()
+        return behind
 
 
 def load_mobilenet(weights: Path) -> MobileNetV2:

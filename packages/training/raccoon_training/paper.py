@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from .blocks import ResidualBlock
-from .decoder import PaperDecoder
+from .decoder import LightDecoder, PaperDecoder
 from .entropy_model import FactorizedDensity
 from .loss import PAPER, LossTerms, LossWeights, Prediction, single_stage_loss
 from .noise import Noise
@@ -144,9 +144,11 @@ class PaperModel(nn.Module):
         return PaperPass(predict(self.classifier, features), bits, self.bottleneck.quantile_loss())
 
 
-def paper_model(blocks: int, classifier: ResNetClassifier) -> PaperModel:
+def paper_model(
+    blocks: int, classifier: ResNetClassifier, decoder: type[PaperDecoder] | type[LightDecoder] = PaperDecoder
+) -> PaperModel:
     """The paper's own configuration with N = `blocks`, published for N in {0, 4, 8} with a ResNet-50."""
-    return PaperModel(PatchEncoder(blocks), PaperDecoder(64, classifier.feature_channels), classifier)
+    return PaperModel(PatchEncoder(blocks), decoder(64, classifier.feature_channels), classifier)
 
 
 def predict(classifier: ResNetClassifier, features: torch.Tensor) -> Prediction:

@@ -3,12 +3,14 @@
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .decoder import LightDecoder, PaperDecoder
 from .entropic_student import TABLE_I
 from .paper import CLASSIFIER_FIXED, JOINT, PaperModel, Stage, check_rate_weight, paper_model
 from .resnet import ResNetClassifier
 
-# the paper's own with N blocks, its baseline, and the rows of its Table I that lead from that to N = 4 (which is C)
-MODELS = ("paper-n0", "paper-n4", "paper-n8", "entropic-student", "A", "B", "C")
+# the paper's own with N blocks, the same with a decoder worth running, the paper's baseline, and the rows of its
+# Table I that lead from that to N = 4 (which is C)
+MODELS = ("paper-n0", "paper-n4", "paper-n8", "light-n0", "light-n4", "light-n8", "entropic-student", "A", "B", "C")
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,9 @@ class PaperConfig:
 
     def build(self, classifier: ResNetClassifier) -> PaperModel:
         """A model to train, with this classifier behind it."""
-        if self.model.startswith("paper-n"):
-            return paper_model(int(self.model.removeprefix("paper-n")), classifier)
+        if "-n" in self.model:
+            kind, blocks = self.model.split("-n")
+            return paper_model(int(blocks), classifier, PaperDecoder if kind == "paper" else LightDecoder)
         return TABLE_I[{"entropic-student": "ES"}.get(self.model, self.model)].model(classifier)
 
     @property

@@ -45,4 +45,5 @@ class RateControl:
         self.log_weight.clamp_(*torch.tensor(LAMBDAS).log())
         finer = (-GAIN_SPEED * excess)[:, None].expand(-1, model.log_gain.shape[1])
         model.log_gain.index_add_(0, point, finer)
-        model.log_inverse_gain.index_add_(0, point, -finer)
+        if model.log_inverse_gain.requires_grad:  # else the decoder's scale is given
+            model.log_inverse_gain.index_add_(0, point, -finer)

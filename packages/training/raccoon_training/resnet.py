@@ -152,8 +152,10 @@ def initialise(*parts: nn.Module) -> None:
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """The state dict in a .safetensors or PyTorch file, alone or under `model` or `state_dict`, without DDP's prefix.
 
-    Raises ValueError where the file is damaged or holds anything else.
+    Raises ValueError where there is no file, where it is damaged, or holds anything else.
     """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: give the weights of the network to split")
     if path.suffix == ".safetensors":
         try:
             state = load_file(path)
@@ -203,14 +205,14 @@ def load_exactly(module: nn.Module, state: Mapping[str, torch.Tensor], what: str
     module.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in state.items()}, strict=False)
 
 
-def load_resnet(weights: Path) -> ResNet:
+def load_resnet(weights: Path, kind: type[ResNet] = ResNet) -> ResNet:
     """The frozen network with torchvision's weights; its depth and classes are the file's."""
     state = read_weights(weights)
     try:
         depth = depth_of(state)
     except ValueError as error:
         raise ValueError(f"{weights}: {error}") from error
-    network = ResNet(depth, state["fc.weight"].shape[0] if "fc.weight" in state else 1000)
+    network = kind(depth, state["fc.weight"].shape[0] if "fc.weight" in state else 1000)
     load_exactly(network, state, f"{weights} is no whole ResNet-{depth}")
     return network.eval().requires_grad_(False)
 

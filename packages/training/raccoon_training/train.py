@@ -1,9 +1,10 @@
-"""Trains a split model label-free against a frozen MobileNetV2. Resumes; `--help` has examples."""
+"""Trains a split model against the unsplit network, label-free or with labels. Resumes; `--help` has examples."""
 
 import argparse
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 from torch import nn
 
 from .batches import Batches
+from .checkpoint import check_network, load_average
+from .decoder import CONDITIONS
 from .group import Group, join
 from .images import AUGMENT_DRAWS, SIZE, augment, count_skipped, decode_photos, list_photos, normalise
 from .labels import class_indexes
 from .loss import LABEL_FREE, Prediction, prediction_error, single_stage_loss
-from .mobilenet import MobileNetV2, load_mobilenet
 from .model import SplitConfig, SplitModel
+from .networks import SplitNetwork, load_network
 from .noise import Noise
 from .rate_control import RateControl
 from .run import Run
@@ -24,12 +27,13 @@ from .schedule import image_size, learning_rate
 from .teacher import Teacher, predict
 
 DENSITY_SPEED = 3  # the densities have to follow the latents, so they learn faster
+CLASSIFIER_SPEED = 0.1  # what is behind the split has learned already
 MEDIAN_STEPS = 50  # the centres of rounding follow the densities every so many steps
 CALIBRATION = 256  # photos that the model's start is taken from
 
 
 @torch.no_grad()
-def channel_variance(network: MobileNetV2, features: torch.Tensor) -> list[torch.Tensor]:
+def channel_variance(network: SplitNetwork, features: torch.Tensor) -> list[torch.Tensor]:
     """Variance per channel of the unsplit network's features (B, F, h, w) and of those at its taps."""
     return [f.var((0, 2, 3)) + 1e-4 for f in (features, *network.tail(features)[1])]
 
@@ -71,9 +75,10 @@ def follow(average: SplitModel, model: SplitModel, step: int, decay: float) -> N
 class Objective(nn.Module):
     """The loss of a process's share of a batch, from tensors to a number: one module, as DDP wants it."""
 
-    def __init__(self, model: SplitModel, network: MobileNetV2, variances: Sequence[torch.Tensor], bf16: bool):
+    def __init__(self, model: SplitModel, network: SplitNetwork, variances: Sequence[torch.Tensor], bf16: bool):
         super().__init__()
-        self.model, self.network, self.variances, self.bf16 = model, network, variances, bf16
+        self.model, self.variances, self.bf16 = model, variances, bf16
+        self.classifier = model.classifier or network  # what is behind the split, trained or as it was
 
     def forward(
         self,
@@ -97,7 +102,7 @@ class Objective(nn.Module):
         whole_loss = unsplit_network.logits is not None
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             result = self.model(x, point, channels, rate_weight, noise, rounding=rounding)
-            split_network = predict(self.network, result.features) if whole_loss else Prediction([result.features])
+            split_network = predict(self.classifier, result.features) if whole_loss else Prediction([result.features])
         noisy_bpp, bpp = (bits / (x.shape[2] * x.shape[3]) for bits in (result.bits, result.coded_bits))  # (B)
         terms = single_stage_loss(
             noisy_bpp,  # its gradient already has lambda
@@ -135,13 +140,24 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     device = group.device
-    config = SplitConfig(stops=tuple(args.stops), rate_targets=tuple(args.rate_targets))
-    run = Run("train", args, config, group)
+    if args.noise_sigma < 0:
+        raise ValueError(f"--noise-sigma {args.noise_sigma}: the largest deviation of the noise, from 0 on")
     photos = list_photos(args.data, "train")[: args.limit]
+    network = load_network(args.weights).to(device, memory_format=torch.channels_last)
+    trained = load_average(vars(args)["from"] / "last.pt")[0] if vars(args)["from"] else None
+    if trained is None:
+        config = SplitConfig.beside(
+            network, stops=tuple(args.stops), rate_targets=tuple(args.rate_targets),
+            joint=args.joint, condition=args.condition,
+        )  # fmt: skip
+    else:
+        config = replace(trained.config, cloud_fixed=True)
+        check_network(vars(args)["from"], config, args.weights, network)
+    run = Run("train", args, config, group)
 
-    network = load_mobilenet(args.weights).to(device, memory_format=torch.channels_last)
-    teacher = Teacher(network, args.bf16)
-    labels = class_indexes(args.classes, [photo.wnid for photo in photos]) if args.classes else None
+    teacher = Teacher(network, args.bf16, remembers=args.reuse > 1)
+    wnids = [photo.wnid for photo in photos]
+    labels = class_indexes(args.classes, wnids, network.classes) if args.classes else None
     own = torch.arange(group.rank, len(photos), group.size)  # photo i is in row i // W of its process
     pixels, readable = decode_photos([photos[i] for i in own], "decode train" if group.leads else None)
     readable = group.gather(readable.byte(), own, len(photos)).bool().cpu()
@@ -156,13 +172,23 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
     variances = channel_variance(network, features)
 
     model = SplitModel(config).to(device, memory_format=torch.channels_last)
-    model.calibrate(x, features)
+    if trained is not None:
+        model.load_state_dict(trained.state_dict())
+    else:
+        model.calibrate(x, features)
+        if model.classifier is not None:
+            model.classifier.load_state_dict(network.without_stem().state_dict())
     average = copy.deepcopy(model).requires_grad_(False)
     control = RateControl(torch.tensor([config.rate_targets[q] for _, q in config.points()], device=device))
     exits, density = list(model.exits.parameters()), list(model.density.parameters())
-    coder = [p for name, p in model.named_parameters() if not name.startswith(("exits.", "density."))]
+    behind = list(model.classifier.parameters()) if model.classifier is not None else []
+    apart = ("exits.", "density.", "classifier.")
+    coder = [p for name, p in model.named_parameters() if not name.startswith(apart)]
+    param_groups = [{"params": coder}, {"params": density, "weight_decay": 0}, {"params": exits}]
+    param_groups += [{"params": behind}] if behind else []
+    speeds = (1, DENSITY_SPEED, 1, CLASSIFIER_SPEED)
     optimiser = torch.optim.AdamW(
-        [{"params": coder}, {"params": density, "weight_decay": 0}, {"params": exits}],
+        param_groups,
         betas=(0.9, 0.99),  # forgets the head start's small gradients before the whole loss is all in
         weight_decay=1e-4,
     )
@@ -199,13 +225,17 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
             shown, draws = (variant, size), augmentation(len(photos), args.seed, variant)
             teacher.forget(len(pixels))
         x = augment(pixels[row].to(device), draws[batch.photos], size).contiguous(memory_format=torch.channels_last)
-        unsplit_network = teacher(x, row, whole_loss)
+        noise = Noise(args.seed, step, batch.places.tolist())
+        unsplit_network = teacher(x, row, whole_loss)  # it sees no noise
+        if args.noise_sigma:
+            deviation = 2 * args.noise_sigma * noise.strengths().float()  # [-1, 1] is 2 wide
+            x = x + (deviation[:, None, None, None] * noise.normal(x.shape[1:])).to(device)
         # operating points of the global batch; this process's images are at some of its places
         point = sample_points(config, args.batch, args.deep, generator).to(device)
         channels = sample_channels(config.latent_channels, args.batch, args.drop, generator).to(device)
         # the whole loss has steeper and noisier gradients
         rate = learning_rate(step, steps, warmup, cooldown, args.lr * (0.25 if whole_loss else 1))
-        for param_group, factor in zip(optimiser.param_groups, (1, DENSITY_SPEED, 1), strict=True):
+        for param_group, factor in zip(optimiser.param_groups, speeds, strict=False):
             param_group["lr"] = rate * factor
         if step % MEDIAN_STEPS == 0:
             model.refresh_median()
@@ -219,13 +249,14 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
             channels=channels[mine],
             rate_weight=control.weight(point)[mine],
             share=control.share(point)[mine],
-            noise=Noise(args.seed, step, batch.places.tolist()),
+            noise=noise,
             rounding=step > per_epoch // 2,
             tail=min(1.0, max(0, step - head) / per_epoch),  # what is behind the split enters over an epoch
         )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(exits, 1.0)
+        torch.nn.utils.clip_grad_norm_(behind, 1.0)
         norm = torch.nn.utils.clip_grad_norm_(coder + density, 1.0)
         if not math.isfinite(float(norm)):
             raise FloatingPointError(
@@ -255,14 +286,23 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train-*.tar or train/<wnid>/<photo>")
-    parser.add_argument("--weights", type=Path, required=True, help="mobilenet_v2_imagenet1k.safetensors")
+    parser.add_argument("--weights", type=Path, required=True, help="the network to split: MobileNetV2, or a ResNet")
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint and log; resumes what is there")
+    parser.add_argument(
+        "--from", type=Path,
+        help="folder of a run whose edge half learns on, at its own operating points; the cloud half stays as it is",
+    )  # fmt: skip
     parser.add_argument("--classes", type=Path, help="JSON list of {wnid, name}: adds the cross entropy of the labels")
+    parser.add_argument("--joint", action="store_true", help="what is behind the split learns too; else it is fixed")
     default = SplitConfig()
     parser.add_argument("--stops", type=int, nargs="+", default=default.stops, help="depths n of the encoder")
     parser.add_argument(
         "--rate-targets", type=float, nargs="+", default=default.rate_targets, help="bits per pixel of the rate levels"
     )
+    parser.add_argument(
+        "--condition", choices=CONDITIONS, default=default.condition,
+        help="what the decoder knows of the operating point: a scale and a shift at its first layer, or at every block",
+    )  # fmt: skip
     parser.add_argument("--head-start", type=float, default=6, help="epochs on rate and split features alone")
     parser.add_argument("--epochs", type=float, default=16, help="epochs on the whole loss")
     parser.add_argument("--batch", type=int, default=32, help="images a step, of all processes together")
@@ -280,6 +320,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=6,
         help="epochs that show the same augmented photos; the unsplit network's answers are kept, 120 kB a photo",
     )
+    parser.add_argument(
+        "--noise-sigma", type=float, default=0.0,
+        help="largest deviation of noise on pixels from 0 to 1 that the encoder sees, and the unsplit network does not",
+    )  # fmt: skip
     parser.add_argument("--limit", type=int, help="only the first photos (a smoke run)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="of each process")

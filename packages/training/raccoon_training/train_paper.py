@@ -64,13 +64,15 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
             num_workers=args.workers,
             pin_memory=group.device.type == "cuda",
         )
-        for batch, (pixels, truth, skipped) in zip(rest, loader, strict=True):
-            x = normalise(pixels.to(group.device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
-            y = truth.to(group.device, non_blocking=True)
+        for batch, crops in zip(rest, loader, strict=True):
+            x = normalise(crops.pixels.to(group.device, non_blocking=True)).contiguous(
+                memory_format=torch.channels_last
+            )
+            y = crops.label.to(group.device, non_blocking=True)
             terms, bpp, logits = training.step(x, y, Noise(args.seed, run.step, batch.places.tolist()))
             values = {
                 **terms._asdict(), "bpp": bpp, "top1": 100.0 * (logits.argmax(1) == y),
-                "skipped": skipped.to(group.device),
+                "skipped": crops.skipped.to(group.device),
             }  # fmt: skip
             every = group.gather(torch.stack(list(values.values()), 1), batch.places, args.batch)  # (B, columns)
             run.advance(
@@ -86,7 +88,12 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", choices=MODELS, required=True, help="the paper's with N blocks, or a row of Table I")
+    parser.add_argument(
+        "--model",
+        choices=MODELS,
+        required=True,
+        help="the paper's with N blocks, light: with our decoder; or a row of Table I",
+    )
     parser.add_argument("--lambda", type=float, required=True, help="what a bit per pixel costs; paper: 0.08 ... 5.12")
     parser.add_argument("--data", type=Path, required=True, help="folder with train-*.tar or train/<wnid>/<photo>")
     parser.add_argument("--weights", type=Path, help="ResNet-18, 34 or 50 in torchvision's layout; none: from scratch")

@@ -9,6 +9,8 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
+from safetensors.torch import save_file
+from test_resnet import random_state
 from torch import nn
 
 from raccoon_training import export as exporting
@@ -19,6 +21,7 @@ from raccoon_training.export import graph_macs, run_graph, write_graph
 from raccoon_training.images import SIZE, load_photos, normalise
 from raccoon_training.mobilenet import load_mobilenet
 from raccoon_training.model import SplitConfig, SplitModel
+from raccoon_training.networks import load_network
 from raccoon_training.reference_coder import decode_bitstream, encode_bitstream, load_codec, quantise
 
 # packages/bundle/src/manifest.ts is the schema; it refuses keys that it does not know
@@ -305,3 +308,121 @@ def test_macs_of_a_graph(tmp_path, batched):
     write_graph(net, path, {"tensor": x}, "logits", batched=batched)
     expected = net.encoder.macs(16, 24, 1) + net.decoder.macs(2, 3) + 2 * 4 * 256 * 9 + 256 * 10
     assert graph_macs(path, {"tensor": x}) == expected
+
+
+@pytest.fixture(scope="module")
+def resnet18(tmp_path_factory) -> Path:
+    """Random weights of two classes, with what a run of train-classifier writes beside them."""
+    torch.manual_seed(8)
+    path = tmp_path_factory.mktemp("resnet") / "weights.safetensors"
+    state = {name: w.contiguous() for name, w in random_state(18, 2).items()}
+    save_file(state, path, metadata={"training": json.dumps({"command": "train-classifier --seed 1"})})
+    return path
+
+
+def export_resnet(folder: Path, weights: Path, photos: Path, *more: object, joint: bool) -> tuple[Path, SplitModel]:
+    """The bundle of a run that stopped before its first step, and its model as the export rounds it."""
+    network = load_network(weights)
+    config = replace(
+        SplitConfig.beside(network, stops=(0, 1), rate_targets=(0.5,), joint=joint),
+        encoder_width=8, encoder_hidden=4, latent_channels=6, decoder_width=8, decoder_hidden=4, decoder_blocks=1,
+    )  # fmt: skip
+    model = SplitModel(config)
+    with torch.no_grad():
+        x = normalise(load_photos(photos, "train")[0])
+        model.calibrate(x, network.stem(x))
+        if joint:
+            model.classifier.load_state_dict(network.without_stem().state_dict())
+            model.classifier.fc.bias += 1
+    model.refresh_median()
+    write_checkpoint(folder / "last.pt", {
+        "average": model.state_dict(), "config": config.json(), "photos": 64, "seconds": 1800.0, "seed": 1,
+        "machine": "none", "command": "train --seed 1",
+    })  # fmt: skip
+    (folder / "classes.json").write_text(json.dumps({"n02": "two", "n01": "one"}))
+    bundle = exporting.export(arguments(
+        "--run", folder, "--weights", weights, "--data", photos, "--classes", folder / "classes.json",
+        "--out", folder / "bundle", *more,
+    ))  # fmt: skip
+    exporting.round_weights(*(part for part in (model.decoder, model.classifier) if part is not None))
+    return bundle, model
+
+
+def test_a_resnet_whose_classifier_is_fixed(resnet18, photo_folder, tmp_path):
+    """Stem and classifier are the unsplit network, for photos in [-1, 1]."""
+    bundle, model = export_resnet(tmp_path, resnet18, photo_folder, joint=False)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest.keys() == MANIFEST
+    assert (manifest["input"]["mean"], manifest["input"]["std"]) == ([127.5] * 3, [127.5] * 3)
+    assert manifest["features"] == {"channels": 128, "height": 28, "width": 28}
+    assert manifest["classes"] == [{"wnid": "n01", "name": "one"}, {"wnid": "n02", "name": "two"}]
+    assert manifest["stem"]["macs"] + manifest["classifier"]["macs"] == pytest.approx(1.814e9, rel=0.01)
+    assert manifest["decoder"]["macs"] == model.decoder.macs(28, 28) < manifest["stem"]["macs"]
+    assert manifest["provenance"]["classifier"]["training"] == {"command": "train-classifier --seed 1"}
+    assert manifest["description"] == "2 classes, split of ResNet-18 behind layer2, its classifier fixed"
+
+    network = load_network(resnet18)
+    x = normalise(load_photos(photo_folder, "val")[0])
+    features = run_graph(bundle / "stem.onnx", {"tensor": x.numpy()})
+    logits = run_graph(bundle / "classifier.onnx", {"features": features})
+    expected = network(x).numpy()
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=2e-2 * np.abs(expected).max())  # rounded to float16
+    exact = run_graph(bundle / "encoder-n1.onnx", {"tensor": x[:1].numpy()})
+    rounded = run_graph(bundle / "encoder-n1-int8.onnx", {"tensor": x[:1].numpy()})
+    assert 0 < np.sqrt(np.mean((rounded - exact) ** 2)) < 0.1 * exact.std()
+
+
+def test_a_resnet_whose_classifier_learned_jointly(resnet18, photo_folder, tmp_path, random_weights):
+    """The bundle has the classifier that learned, and no stem that would belong to another one."""
+    bundle, model = export_resnet(tmp_path, resnet18, photo_folder, "--no-int8", joint=True)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert manifest.keys() == MANIFEST - {"stem"} and not (bundle / "stem.onnx").exists()
+    features = torch.randn(2, 128, 28, 28)
+    logits = run_graph(bundle / "classifier.onnx", {"features": features.numpy()})
+    expected = model.classifier.tail(features)[0].detach().numpy()
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    symbols, point = torch.randint(-9, 10, (2, 6, 28, 28)).short(), torch.tensor([1, 0])
+    expected = exporting.DecoderGraph(model)(symbols, point).detach().numpy()
+    actual = run_graph(bundle / "decoder.onnx", {"symbols": symbols.numpy(), "point": point.numpy()})
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+    before = (bundle / "manifest.json").read_bytes()
+    again = ["--run", tmp_path, "--data", photo_folder, "--classes", tmp_path / "classes.json", "--out", bundle]
+    with pytest.raises(ValueError, match=r"MB \(classifier\.onnx 21\.. MB, .*\) are more than --max-mb 20"):
+        exporting.export(arguments(*again, "--weights", resnet18, "--no-int8", "--max-mb", 20))
+    with pytest.raises(ValueError, match=r"splits a resnet18 with 2 classes; .* is a mobilenet with 1000"):
+        exporting.export(arguments(*again, "--weights", random_weights))
+    assert (bundle / "manifest.json").read_bytes() == before and not list(tmp_path.glob(".*"))
+
+
+def test_an_edge_half_that_learned_on_extends_its_bundle(options, bundle, manifest, tmp_path):
+    """Its codec first, the old one behind with its own tables; the same latent space and the same decoder."""
+    model, saved = load_average(options[1] / "last.pt")
+    config = replace(model.config, cloud_fixed=True)
+    with torch.no_grad():
+        model.encoder.project["1"].weight *= 1.1
+        model.log_gain += 0.2
+    run = tmp_path / "run"
+    run.mkdir()
+    write_checkpoint(run / "last.pt", saved | {"average": model.state_dict(), "config": config.json()})
+    own = [*options[2:], "--run", run, "--no-int8"]
+    with pytest.raises(ValueError, match="has the cloud half of a bundle that exists: --extends says which"):
+        exporting.export(arguments(*own, "--out", tmp_path / "adapted"))
+
+    plain = exporting.export(arguments(*options, "--out", tmp_path / "plain", "--no-int8"))
+    before = json.loads((plain / "manifest.json").read_text())
+    out = exporting.export(arguments(*own, "--out", tmp_path / "adapted", "--extends", plain))
+    after = json.loads((out / "manifest.json").read_text())
+    assert after["latentSpaceId"] == before["latentSpaceId"]
+    old = before["codecs"][0]["id"]
+    new = load_codec((out / "tables.bin").read_bytes(), after["latentSpaceId"]).id
+    assert new != old
+    assert after["codecs"] == [{"id": new, "tables": "tables.bin"}, {"id": old, "tables": f"tables-{old}.bin"}]
+    assert (out / f"tables-{old}.bin").read_bytes() == (plain / "tables.bin").read_bytes()
+    assert (out / "decoder.onnx").read_bytes() == (plain / "decoder.onnx").read_bytes()
+
+    with torch.no_grad():
+        model.decoder.project.bias += 1
+    write_checkpoint(run / "last.pt", saved | {"average": model.state_dict(), "config": config.json()})
+    with pytest.raises(ValueError, match="has another decoder: only a run that began --from its own can extend it"):
+        exporting.export(arguments(*own, "--out", tmp_path / "other", "--extends", plain))

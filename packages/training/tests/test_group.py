@@ -11,9 +11,13 @@ import torch
 from conftest import REPOSITORY
 from test_resnet import random_state
 
+# Sums in another order differ in the last digit, and where that rounds a value to the next symbol the loss jumps by as
+# much as a hundredth: so the universal model sees the noise that stands for rounding throughout.
 SCRIPT = """
-from raccoon_training import __main__, run, train_paper
+from raccoon_training import __main__, model, run, train_paper
 run.LOG_STEPS, train_paper.SIZE = 1, 64
+forward = model.SplitModel.forward
+model.SplitModel.forward = lambda self, *args, rounding: forward(self, *args, rounding=False)
 __main__.main()
 """
 
@@ -52,7 +56,7 @@ def test_the_universal_model(tmp_path, photo_folder, random_weights):
         "--stops", 0, 1, "--rate-targets", 0.2, 0.8,
     )  # fmt: skip
     (one, saved), (two, shared) = (train(processes, tmp_path, *options) for processes in (1, 2))
-    assert_same_curve(one, two, 1e-3)
+    assert_same_curve(one, two, 1e-4)
     for name, value in saved["average"].items():
         torch.testing.assert_close(shared["average"][name], value, rtol=1e-3, atol=1e-4)
     assert shared["machine"].startswith("2 processes on ")

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from test_resnet import random_state
 
 from raccoon_training import import_bundle as importing
+from raccoon_training.decoder import LightDecoder, PaperDecoder
 from raccoon_training.entropic_student import StudentDecoder, StudentEncoder
 from raccoon_training.export import run_graph
 from raccoon_training.images import load_photos
@@ -277,8 +278,9 @@ def test_medians_of_older_checkpoints():
         import_state(state)
 
 
-def test_a_model_of_our_own():
-    model = paper_model(0, ResNetClassifier(18, CLASSES))
+@pytest.mark.parametrize("decoder", [PaperDecoder, LightDecoder])
+def test_a_model_of_our_own(decoder):
+    model = paper_model(0, ResNetClassifier(18, CLASSES), decoder)
     model.bottleneck.quantiles.data += torch.randn(64, 3)
     again, tables = import_state(model.state_dict())
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
@@ -348,7 +350,7 @@ def test_checkpoints_of_something_else(options, tmp_path, random_weights):
     fails("quantiles has .* where the latent needs", state | {f"{entropy}.quantiles": torch.zeros(3, 1, 3)})
     classes = tmp_path / "three.json"
     classes.write_text(json.dumps([{"wnid": "n0", "name": "zero"}] * 3))
-    fails("has 3 classes, the checkpoint 5", state, "--classes", classes)
+    fails("has 3 classes, the network 5", state, "--classes", classes)
     for text in ("[", "[1]", '[{"wnid": "n0"}]'):
         classes.write_text(text)
         fails("is no JSON list of {wnid, name}", state, "--classes", classes)

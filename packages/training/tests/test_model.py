@@ -180,3 +180,19 @@ def test_a_small_model_learns(config, pictures, targets, rounding):
         optimiser.step()
         losses.append(loss.total.mean().item())
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_configs_from_before_there_were_other_networks():
+    """Checkpoints of the first universal models parse, as what they were; their weights fit."""
+    old = SplitConfig().json()
+    for name in ("network", "joint", "condition", "cloud_fixed"):
+        del old[name]
+    config = SplitConfig.parse(old)
+    assert config == SplitConfig() and (config.network, config.joint, config.condition) == ("mobilenet", False, "first")
+    names = {name.split(".")[0] for name in SplitModel(config).state_dict()}
+    assert "classifier" not in names and SplitModel(config).state_dict()["decoder.scale"].shape == (24, 64)
+
+
+def test_a_condition_that_there_is_not():
+    with pytest.raises(ValueError, match="no condition other; there are none, first, film"):
+        SplitConfig(condition="other")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,6 +31,13 @@ def test_only_points_off_their_target_move(control, config):
     assert torch.equal((control.log_weight - weight).sign(), torch.tensor([0.0, 0, 1, -1, 0, 0]))
     assert torch.equal((model.log_gain - gain).sign()[:, 0], torch.tensor([0.0, 0, -1, 1, 0, 0]))
     torch.testing.assert_close(model.log_gain - gain, inverse - model.log_inverse_gain)  # the decoder's scale stays
+
+
+def test_the_decoders_scale_is_given_where_the_cloud_half_is(control, config):
+    model = SplitModel(replace(config, cloud_fixed=True))
+    gain, inverse = model.log_gain.clone(), model.log_inverse_gain.clone()
+    control.update(model, torch.tensor([2]), torch.tensor([0.4]))
+    assert model.log_gain[2, 0] < gain[2, 0] and torch.equal(model.log_inverse_gain, inverse)
 
 
 def test_rates_come_to_their_targets(control, config):

@@ -33,6 +33,11 @@ def test_answers_are_the_networks_and_remembered(network, pictures, whole, monke
     teacher(pictures[:2], torch.tensor([0, 3]), whole)
     assert asked == [1, 2]
 
+    fresh = Teacher(network, bf16=False, remembers=False)(pictures[:3], photo, whole)
+    for ours, theirs in zip(fresh.features, answer.features, strict=True):
+        assert torch.equal(ours, theirs)
+    assert fresh.logits is None if not whole else torch.equal(fresh.logits, answer.logits)
+
 
 def test_bfloat16_is_near(network, pictures):
     teacher = Teacher(network, bf16=True)

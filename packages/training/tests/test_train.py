@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import REPOSITORY
+from test_resnet import random_state
 
 from raccoon_training import run as running
 from raccoon_training import train as training
 from raccoon_training.checkpoint import read_checkpoint
 from raccoon_training.group import Group
 from raccoon_training.model import SplitConfig, SplitModel
+from raccoon_training.networks import load_network
 from raccoon_training.provenance import command, machine
 from raccoon_training.train import augmentation, follow, sample_channels, sample_points
 
@@ -50,6 +52,12 @@ def arguments(options):
 def rows(path: Path) -> list[dict]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def class_list(*wnids: str) -> str:
+    """A list of as many classes as the network has, these first."""
+    others = (f"other{i}" for i in range(1000 - len(wnids)))
+    return json.dumps([{"wnid": wnid, "name": wnid} for wnid in (*wnids, *others)])
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
@@ -112,7 +120,7 @@ def test_kill_9_in_the_middle_of_an_epoch(options, arguments, tmp_path):
 def test_log_and_labels(arguments, tmp_path, monkeypatch):
     monkeypatch.setattr(running, "LOG_STEPS", 1)
     classes = tmp_path / "classes.json"
-    classes.write_text(json.dumps([{"wnid": wnid, "name": wnid} for wnid in ("n02", "n01")]))
+    classes.write_text(class_list("n02", "n01"))
     run = tmp_path / "labelled"
     training.train(arguments(run, "--classes", classes))
     log = [{name: float(value) for name, value in row.items()} for row in rows(run / "log.csv")]
@@ -126,8 +134,11 @@ def test_log_and_labels(arguments, tmp_path, monkeypatch):
 
 def test_labels_need_the_wnids(arguments, tmp_path):
     classes = tmp_path / "classes.json"
-    classes.write_text(json.dumps([{"wnid": "n02", "name": "two"}]))
+    classes.write_text(class_list("n02"))
     with pytest.raises(ValueError, match="has no n01"):
+        training.train(arguments(tmp_path / "run", "--classes", classes))
+    classes.write_text(json.dumps([{"wnid": "n01", "name": "one"}, {"wnid": "n02", "name": "two"}]))
+    with pytest.raises(ValueError, match="has 2 classes, the network 1000"):
         training.train(arguments(tmp_path / "run", "--classes", classes))
 
 
@@ -284,3 +295,82 @@ def test_average_follows(config):
     assert all((p == 0.9).all() for p in average.parameters())  # fast at first: 1 - 1/10
     follow(average, model, 10_000, 0.9)
     torch.testing.assert_close(next(average.parameters()).mean().item(), 0.91)
+
+
+@pytest.fixture
+def resnet18(tmp_path, monkeypatch) -> Path:
+    """A ResNet-18 of two classes that has learned nothing, and images of 64 px."""
+    monkeypatch.setattr(training, "SIZE", 64)
+    torch.manual_seed(8)
+    torch.save(random_state(18, 2), tmp_path / "resnet18.pth")
+    return tmp_path / "resnet18.pth"
+
+
+def test_a_resnet_fixed_and_jointly(arguments, resnet18, tmp_path, monkeypatch):
+    """With labels: what is behind the split stays as it was, or learns with the rest and resumes with it."""
+    classes = tmp_path / "classes.json"
+    classes.write_text(json.dumps({"n01": "one", "n02": "two"}))
+    own = ("--weights", resnet18, "--classes", classes, "--stops", 0, 1, "--rate-targets", 0.5, "--batch", 3)
+    fixed = torch.load(training.train(arguments(tmp_path / "fixed", *own)), weights_only=True)
+    config = SplitConfig.parse(fixed["config"])
+    assert (config.network, config.classes, config.feature_channels, config.joint) == ("resnet18", 2, 128, False)
+    assert not any(name.startswith("classifier.") for name in fixed["model"])
+
+    joint = (*own, "--joint", "--condition", "film", "--noise-sigma", 0.5)
+    whole = torch.load(training.train(arguments(tmp_path / "joint", *joint)), weights_only=True)
+    before = load_network(resnet18).without_stem().state_dict()
+    after = {n.removeprefix("classifier."): w for n, w in whole["model"].items() if n.startswith("classifier.")}
+    assert after.keys() == before.keys() and "conv1.weight" not in after
+    changes = [(after[name] - w).abs().max() for name, w in before.items()]
+    assert 0 < max(changes) < 1e-3  # a step at a tenth of the others' speed
+    assert whole["model"]["decoder.block_scale"].shape == (2, 4, 128)
+
+    monkeypatch.setattr(running, "SAVE_SECONDS", -1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt(patch, 1)
+        training.train(arguments(tmp_path / "killed", *joint))
+    assert_same(torch.load(training.train(arguments(tmp_path / "killed", *joint)), weights_only=True), whole)
+    with pytest.raises(ValueError, match=r"another architecture \(joint True, not False; condition film, not first\)"):
+        training.train(arguments(tmp_path / "killed", *own))
+
+
+def test_only_the_encoder_sees_the_noise(arguments, tmp_path, monkeypatch):
+    """The unsplit network's features are of the clean photos; nothing else differs."""
+    seen = []
+    ask = training.Objective.forward
+
+    def forward(self, x, unsplit_network, **options):
+        seen.append((x, unsplit_network.features[0]))
+        return ask(self, x, unsplit_network, **options)
+
+    monkeypatch.setattr(training.Objective, "forward", forward)
+    for sigma in (0, 0.5):
+        training.train(arguments(tmp_path / f"noise{sigma}", "--noise-sigma", sigma, "--epochs", 0))
+    (clean, features), (noisy, the_same) = seen[0], seen[STEPS // 2]
+    assert torch.equal(features, the_same)
+    deviations = (noisy - clean).std((1, 2, 3)) / 2  # on pixels from 0 to 1
+    assert (deviations > 0).all() and (deviations < 0.5).all() and deviations[0] != deviations[1]
+    with pytest.raises(ValueError, match=r"--noise-sigma -1\.0: the largest deviation"):
+        training.train(arguments(tmp_path / "negative", "--noise-sigma", -1))
+
+
+def test_an_edge_half_learns_on(arguments, tmp_path):
+    """From a run's averaged model; decoder, inverse gains and medians stay, to the last bit, also over a restart."""
+    first = torch.load(training.train(arguments(tmp_path / "first")), weights_only=True)["average"]
+    own = ("--from", tmp_path / "first", "--head-start", 0)
+    training.train(arguments(tmp_path / "second", *own, "--epochs", 1))
+    checkpoint = training.train(arguments(tmp_path / "second", *own, "--epochs", 2))
+    saved = torch.load(checkpoint, weights_only=True)
+    assert saved["config"]["cloud_fixed"] and saved["config"]["stops"] == (0, 1) and saved["step"] == STEPS
+    for part in ("model", "average"):
+        for name, value in saved[part].items():
+            cloud = name.startswith("decoder.") or name in ("log_inverse_gain", "step_median")
+            assert torch.equal(value, first[name]) == cloud, name
+    with pytest.raises(ValueError, match=r"another architecture \(cloud_fixed True, not False\)"):
+        training.train(arguments(tmp_path / "second"))
+
+
+def test_an_edge_half_of_another_network(arguments, resnet18, tmp_path):
+    training.train(arguments(tmp_path / "first"))
+    with pytest.raises(ValueError, match=r"first splits a mobilenet with 1000 classes; .* is a resnet18 with 2"):
+        training.train(arguments(tmp_path / "second", "--from", tmp_path / "first", "--weights", resnet18))

@@ -18,6 +18,21 @@ Examples:
     );
 }
 
+export function trainClassifierCommand(): Command {
+  return trainingCommand('train-classifier', 'train-classifier')
+    .description('Train an unsplit ResNet from scratch, to be split afterwards (PyTorch).')
+    .addHelpText(
+      'after',
+      `
+Its weights.safetensors goes to raccoon train --weights. Needs packages/training/.venv: npx nx run training:setup makes it.
+Every option: raccoon train-classifier -- --help
+The same command resumes a run that was stopped.
+
+Example:
+  raccoon train-classifier --depth 18 --data ../shared/data/imagenet20 --run runs/resnet18`,
+    );
+}
+
 export function trainPaperCommand(): Command {
   return trainingCommand('train-paper', 'train-paper')
     .description("Train one of the paper's models, or its baseline (PyTorch).")
