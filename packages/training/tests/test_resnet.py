@@ -153,7 +153,7 @@ def test_files_that_are_something_else(tmp_path, random_weights):
         (tmp_path / f"cut.{suffix}").write_bytes(b"")
         with pytest.raises(ValueError, match="cut"):
             load_resnet(tmp_path / f"cut.{suffix}")
-    with pytest.raises(ValueError, match="there is no file .*missing.pth: give the weights"):
+    with pytest.raises(ValueError, match=r"there is no file .*missing.pth: give the weights"):
         load_resnet(tmp_path / "missing.pth")
     with pytest.raises(ValueError, match="no ResNet-101 here"):
         ResNet(101)
