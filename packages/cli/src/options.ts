@@ -31,6 +31,15 @@ export const rateOption = (): Option =>
 export const precisionOption = (): Option =>
   new Option('--precision <arithmetic>', 'of the encoder').choices(['float32', 'int8']);
 
+export const dataOption = (): Option =>
+  new Option(
+    '-d, --data <folder>',
+    'ImageFolder: one folder of photos per class, named by its wnid',
+  ).makeOptionMandatory();
+
+export const dataNameOption = (): Option =>
+  new Option('--data-name <name>', 'what to call the photos').default('imagenet20 val');
+
 export const jsonOption = (): Option => new Option('--json', 'for programs: JSON on stdout');
 
 /** What both options ask for. */

@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
-THERE=${THERE:-/tmp/raccoon}           # the working folder, outside of what a call brings and takes
+THERE=${THERE:-${TMPDIR:-/tmp}/raccoon}           # the working folder, outside of what a call brings and takes
 CARRY=${CARRY:-42000000} PIECE=${PIECE:-15m} # bytes that a call brings, and largest file that comes back
 # what the two runs are made of; smaller for a trial on a CPU
 CLASSIFIER=${CLASSIFIER:---epochs 60 --batch 128 --lr 0.2 --size 192 --gamma 0.5 --workers 14}

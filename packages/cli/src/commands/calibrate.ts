@@ -14,6 +14,8 @@ import { editManifest } from '../manifest-file.ts';
 import {
   blocksOption,
   bundleOption,
+  dataNameOption,
+  dataOption,
   jsonOption,
   precisionOption,
   rateOption,
@@ -45,8 +47,8 @@ export function calibrateCommand(): Command {
       'When the local exit may answer: its temperature, the threshold D0, and what a cascade saves.',
     )
     .addOption(bundleOption())
-    .requiredOption('-d, --data <folder>', 'ImageFolder: one folder of photos per class, named by its wnid')
-    .option('--data-name <name>', 'what to call the photos', 'imagenet20 val')
+    .addOption(dataOption())
+    .addOption(dataNameOption())
     .addOption(blocksOption())
     .addOption(rateOption())
     .addOption(precisionOption())

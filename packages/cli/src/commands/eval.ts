@@ -20,6 +20,8 @@ import { editManifest } from '../manifest-file.ts';
 import {
   blocksOption,
   bundleOption,
+  dataNameOption,
+  dataOption,
   jsonOption,
   precisionOption,
   rateOption,
@@ -52,8 +54,8 @@ export function evalCommand(): Command {
       'Measure accuracy and real bytes on labelled photos, through the real codec and a real socket.',
     )
     .addOption(bundleOption())
-    .requiredOption('-d, --data <folder>', 'ImageFolder: one folder of photos per class, named by its wnid')
-    .option('--data-name <name>', 'what to call the photos', 'imagenet20 val')
+    .addOption(dataOption())
+    .addOption(dataNameOption())
     .addOption(blocksOption())
     .addOption(rateOption())
     .addOption(precisionOption())
