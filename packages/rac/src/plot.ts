@@ -81,7 +81,7 @@ function onAxis(field: string, { title, scale = 'linear', zero = false }: Axis) 
     field,
     type: 'quantitative' as const,
     title,
-    scale: scale === 'log' ? { type: scale, nice: false } : { type: scale, zero, nice: true },
+    scale: scale === 'log' ? { type: scale, nice: false, padding: 8 } : { type: scale, zero, nice: true },
   };
 }
 
