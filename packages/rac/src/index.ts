@@ -41,3 +41,4 @@ export { plotPage, plotSvg, type Axis, type Plot, type PlotPoint, type PlotSerie
 export { mean, quantile, topClasses } from './ranking.ts';
 export { loadUnsplit, type UnsplitNetwork } from './unsplit.ts';
 export { startWireMeter, type WireMeter } from './wire-meter.ts';
+export { parseResults, type ResultRow, type ResultsFile } from './results.ts';
