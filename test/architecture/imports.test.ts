@@ -30,7 +30,7 @@ function offences(of: Package, wrong: (specifier: string, file: SourceFile) => b
 }
 
 function declared(of: Package): string[] {
-  return Object.keys(of.json.dependencies ?? {});
+  return Object.keys({ ...of.json.dependencies, ...of.json.peerDependencies });
 }
 
 /** An entry of ours that its package does not export. */

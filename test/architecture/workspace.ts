@@ -13,7 +13,8 @@ export const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   client: ['edge', 'bundle', 'transport'],
   cloud: ['codec', 'bundle', 'transport'],
   rac: ['client', 'cloud', 'edge', 'codec', 'bundle', 'transport'],
-  cli: ['rans-coder', 'codec', 'bundle', 'edge', 'transport', 'client', 'cloud', 'rac'],
+  web: ['client'],
+  cli: ['rans-coder', 'codec', 'bundle', 'edge', 'transport', 'client', 'cloud', 'rac', 'web'],
 };
 
 /** Arrows of the table that stand in package.json although no line of code uses them yet. */
@@ -41,6 +42,7 @@ export interface PackageJson {
   files?: string[];
   dependencies?: Record<string, string>;
   devDependencies?: Record<string, string>;
+  peerDependencies?: Record<string, string>;
 }
 
 export interface SourceFile {

@@ -1,16 +1,16 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { RansTables, encode } from '@raccoon/rans-coder';
 import { chromium, type Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { root } from '../helpers/paths.ts';
 import { examplesOf } from '../helpers/readme.ts';
+import { executable, where } from './chromium.ts';
 
 // The package as npm packs and installs it, in a browser's page, straight from its files: no bundler, no network.
 
@@ -26,17 +26,6 @@ const DONE = 'done';
 const LIMIT_MS = 120_000; // for something that hangs; it all takes seconds
 
 const start = promisify(execFile);
-const executable = findChromium();
-const where = executable ?? 'SKIPPED: no Chromium in PATH, and CHROMIUM_PATH does not name one';
-
-/** The system's own: CHROMIUM_PATH, or the first in PATH. */
-function findChromium(): string | undefined {
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
-  const names = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
-  const inPath = names.flatMap((name) => folders.map((folder) => join(folder, name)));
-  return [process.env['CHROMIUM_PATH'], ...inPath].find((path) => path !== undefined && existsSync(path));
-}
-
 describe.skipIf(executable === undefined)(`in headless Chromium (${where})`, () => {
   let folder = '';
   let server: Server;

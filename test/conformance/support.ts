@@ -17,7 +17,8 @@ import type {
   Transport,
 } from '@raccoon/transport';
 import { serveMemory } from '@raccoon/transport/memory';
-import { connectGrpc, serveGrpc } from '@raccoon/transport/node';
+import { connectFetch } from '@raccoon/transport/fetch';
+import { connectGrpc, serveGrpc, serveHttp } from '@raccoon/transport/node';
 
 export const hello: Hello = { protocolMin: 1, protocolMax: 1, codecIds: ['0123456789ab'], client: 'test/1' };
 
@@ -130,6 +131,7 @@ export interface Carrier {
   readonly start: (service: InferenceService, limits?: Partial<Limits>) => Promise<Cloud>;
 }
 
+/** Those that carry a stream as one: a cloud can say something that nobody has asked for. */
 export const carriers: readonly Carrier[] = [
   {
     name: 'memory',
@@ -170,6 +172,34 @@ export const carriers: readonly Carrier[] = [
     },
   },
 ];
+
+/** A call for each request, as browsers do: a cloud speaks when it is spoken to. */
+export const fetchCarrier: Carrier = {
+  name: 'fetch',
+  async start(service, limits) {
+    const server = await serveHttp(service, { listen: '127.0.0.1:0', ...limits });
+    const proxy = await startProxy(server.port);
+    const transports: Transport[] = [];
+    return {
+      connect() {
+        const transport = connectFetch(`http://127.0.0.1:${proxy.port}`);
+        transports.push(transport);
+        return transport;
+      },
+      async drain(graceMs) {
+        const drained = server.drain(graceMs);
+        proxy.refuse();
+        await drained;
+      },
+      cut: () => proxy.close(),
+      async stop() {
+        for (const transport of transports) await transport.close();
+        proxy.close();
+        server.close();
+      },
+    };
+  },
+};
 
 export interface Proxy {
   readonly port: number;

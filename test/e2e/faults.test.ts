@@ -34,7 +34,7 @@ async function missed(script: string, ...args: string[]): Promise<Bar[]> {
 
 const LIMIT_MS = 180_000; // for one that hangs; they take seconds
 
-test.each(['drain', 'kill', 'reconnect', 'hostile', 'swap'])(
+test.each(['drain', 'kill', 'balance', 'reconnect', 'hostile', 'swap'])(
   '%s',
   async (name) => {
     expect(await missed('test/faults/faults.mjs', name, '--short')).toEqual([]);

@@ -66,7 +66,10 @@ describe.skipIf(missing)('bundle import', () => {
     // no stem: nothing to compare with, and nothing else is affected
     const evaluate = ['eval', '--data', join(folder, 'photos/val'), ...bundle];
     expectFailure(await raccoon([...evaluate, '--unsplit'], folder), 'imported has no unsplit network');
-    expectFailure(await raccoon([...evaluate, '--jpeg', '40'], folder), 'imported has no unsplit network');
+    expectFailure(
+      await raccoon([...evaluate, '--baseline', 'jpeg:40'], folder),
+      'imported has no unsplit network',
+    );
     const demo = await raccoon(['demo', photo, ...bundle], folder);
     expectSuccess(demo);
     expect(demo.stdout).toMatch(/^noise\.jpg +class \d .*\n\nimported has no unsplit network/m);

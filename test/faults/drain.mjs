@@ -27,7 +27,7 @@ export async function run({ rounds, bundle, concurrency, short }, report) {
   const exitCodes = [];
   const seconds = [];
   for (let round = 0; round < times; round++) {
-    const leaving = round % 2; // where the client is: it went there when the other one left
+    const leaving = round % 2;
     await sleep(500 + 37 * round); // another moment of a batch each time
     const asked = performance.now();
     exitCodes.push(await services[leaving].stop());

@@ -40,8 +40,9 @@ export class Service {
    * `raccoon cloud` with these arguments; resolves when it serves.
    * @param options.metrics whether it has a port for them
    * @param options.nodeArgs for Node itself
+   * @param options.env beside this process's
    */
-  static async start(args = [], { listen = '127.0.0.1:0', metrics = false, nodeArgs = [] } = {}) {
+  static async start(args = [], { listen = '127.0.0.1:0', metrics = false, nodeArgs = [], env = {} } = {}) {
     const metricsPort = metrics ? await freePort() : undefined;
     const program = join(root, 'packages/cli/bin/raccoon.js');
     const all = [
@@ -53,6 +54,7 @@ export class Service {
     ];
     const child = spawn(process.execPath, [...nodeArgs, program, ...all], {
       cwd: root,
+      env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const service = new Service(child, metricsPort);

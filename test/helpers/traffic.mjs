@@ -15,7 +15,7 @@ export class Traffic {
   #done;
 
   /**
-   * @param addresses of clouds, gone to in turn
+   * @param addresses of clouds, which share the requests
    * @param check called with every answer and the index of its payload; throws what is wrong with it
    */
   static async start(addresses, { bundle, payloads, concurrency, reconnect, check = () => undefined }) {

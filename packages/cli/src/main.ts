@@ -14,8 +14,18 @@ import { evalCommand } from './commands/eval.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { planCommand } from './commands/plan.ts';
 import { planFleetCommand } from './commands/plan-fleet.ts';
+import { reportCommand } from './commands/report.ts';
+import { sweepCommand } from './commands/sweep.ts';
 import { tokenCommand } from './commands/token.ts';
-import { exportCommand, trainClassifierCommand, trainCommand, trainPaperCommand } from './commands/train.ts';
+import {
+  compoundCommand,
+  exportCommand,
+  shrinkCommand,
+  trainClassifierCommand,
+  trainCommand,
+  trainPaperCommand,
+} from './commands/train.ts';
+import { webCommand } from './commands/web.ts';
 import { report } from './failure.ts';
 
 const program: Command = new Command('raccoon')
@@ -41,13 +51,16 @@ for (const command of [
   demoCommand,
   cloudCommand,
   edgeCommand,
+  webCommand,
   encodeCommand,
   decodeCommand,
   inspectCommand,
   evalCommand,
   compareCommand,
+  sweepCommand,
   calibrateCommand,
   deltaCommand,
+  reportCommand,
   benchCommand,
   planCommand,
   planFleetCommand,
@@ -57,6 +70,8 @@ for (const command of [
   trainClassifierCommand,
   trainPaperCommand,
   exportCommand,
+  shrinkCommand,
+  compoundCommand,
 ]) {
   program.addCommand(withSettings(command()));
 }

@@ -22,6 +22,34 @@ export async function runTraining(
   args: readonly string[],
   folder: string = TRAINING,
 ): Promise<number> {
+  const { python, env } = trainingPython(name, folder);
+  const child = spawn(python, ['-m', 'raccoon_training', command, ...args], {
+    stdio: 'inherit',
+    // in a group of its own: a Ctrl-C reaches it once, through us, and its loaders not at all
+    detached: true,
+    env,
+  });
+  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
+  for (const signal of FORWARDED) process.on(signal, forward);
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
+    });
+  } finally {
+    for (const signal of FORWARDED) process.off(signal, forward);
+  }
+}
+
+/**
+ * The interpreter of the training package's virtual environment, and what it needs to be told.
+ * @param name what people typed after `raccoon`
+ * @throws Error that names the remedy where there is no such environment
+ */
+export function trainingPython(
+  name: string,
+  folder: string = TRAINING,
+): { python: string; env: NodeJS.ProcessEnv; folder: string } {
   if (!existsSync(folder)) {
     throw new Error(
       `raccoon ${name} needs the training package, which npm does not install: run it in a clone of Raccoon's repository`,
@@ -34,20 +62,9 @@ export async function runTraining(
     );
   }
   const path = [folder, process.env['PYTHONPATH']].filter(Boolean).join(delimiter);
-  const child = spawn(python, ['-m', 'raccoon_training', command, ...args], {
-    stdio: 'inherit',
-    // in a group of its own: a Ctrl-C reaches it once, through us, and its loaders not at all
-    detached: true,
+  return {
+    python,
     env: { ...process.env, PYTHONPATH: path, RACCOON_COMMAND: `raccoon ${name}` },
-  });
-  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
-  for (const signal of FORWARDED) process.on(signal, forward);
-  try {
-    return await new Promise<number>((resolve, reject) => {
-      child.on('error', reject);
-      child.on('close', (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
-    });
-  } finally {
-    for (const signal of FORWARDED) process.off(signal, forward);
-  }
+    folder,
+  };
 }

@@ -432,7 +432,11 @@ describe('starting without a cloud', () => {
     expect(await here.classify('a')).toMatchObject({ source: 'edge', degraded: true });
     const connected = new Promise((resolve) => here.events.on('connected', resolve));
     server = serveMemory(cloud);
-    expect(await connected).toEqual({ bundle: manifest.name, bundleVersion: '9.9.9' });
+    expect(await connected).toEqual({
+      bundle: manifest.name,
+      bundleVersion: '9.9.9',
+      address: 'cloud 1',
+    });
     expect(await here.classify('a')).toMatchObject({ source: 'cloud' });
   });
 

@@ -17,9 +17,11 @@ import type { Classification, Outcome } from './classification.ts';
 import { Classifier } from './classifier.ts';
 import { ClientEvents } from './events.ts';
 import { LinkEstimate } from './link-estimate.ts';
-import { Link, type LinkOptions } from './link.ts';
+import { Link } from './link.ts';
 import { classifyAll, type Images } from './pipeline.ts';
+import { MAX_STREAMS } from './pool.ts';
 import type { ProgressiveOptions } from './progressive.ts';
+import { fixedReplicas, type Dialled, type Replicas } from './replicas.ts';
 
 /** What does not depend on the platform. Without `policy`, 'auto', or `exitThreshold` every image is sent at one fixed point. */
 export interface ClientOptions extends Limits {
@@ -50,6 +52,11 @@ export interface ClientOptions extends Limits {
   traceparent?: () => string | undefined;
   /** Of many, images under way at any time, at most; default 8. */
   maxInFlight?: number;
+  /**
+   * Streams at a time, at most; default: one to each replica, up to 8, and every image goes where its answer can be expected
+   * first. 1: the other replicas are for when one is gone. More than there are addresses: several through a balancer.
+   */
+  streams?: number;
   /** How a link that broke is opened again. `false`: not at all, before the next image; and nothing is sent twice. */
   reconnect?: ReconnectOptions | false;
   /** Aborted while connecting, it ends that; later it closes the client. */
@@ -90,21 +97,24 @@ export interface Client {
 }
 
 /**
- * A client over an edge and ways to a cloud. Where the local exit may answer, it starts without a link as well.
+ * A client over an edge and a cloud: ways to its replicas, or what finds them. Where the local exit may answer, it starts without a link as well.
  * @param release what `close` does once the link is closed
  * @throws TransportError (nobody there, another bundle, another protocol, no trust between the two), BundleError about the
  * point or the calibration, RangeError for settings that make no sense
  */
 export async function createClient(
   edge: Edge,
-  dials: LinkOptions['dials'],
+  cloud: Replicas | readonly (() => Dialled)[],
   options: ClientOptions = {},
   release: () => Promise<void> = () => edge.close(),
 ): Promise<Client> {
   const { topK = 5, maxInFlight = 8, deadlineMs = Infinity, reconnect = {}, signal } = options;
+  const replicas =
+    'ways' in cloud ? cloud : fixedReplicas(cloud.map((dial, i) => ({ address: `cloud ${i + 1}`, dial })));
+  const { streams = replicas.fixed ? Math.min(replicas.ways.length, MAX_STREAMS) : undefined } = options;
   const { bundle } = edge;
   const { manifest } = bundle;
-  for (const [name, value] of Object.entries({ topK, maxInFlight })) {
+  for (const [name, value] of Object.entries({ topK, maxInFlight, streams: streams ?? 1 })) {
     if (!Number.isInteger(value) || value < 1)
       throw new RangeError(`${name} must be a whole number of at least 1, not ${value}`);
   }
@@ -116,7 +126,8 @@ export async function createClient(
   const events = new ClientEvents();
   const estimate = new LinkEstimate();
   const link = new Link({
-    dials,
+    replicas,
+    streams,
     hello: {
       protocolMin: PROTOCOL_VERSION,
       protocolMax: PROTOCOL_VERSION,

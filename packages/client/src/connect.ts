@@ -3,11 +3,17 @@ import { openEdge } from '@raccoon/edge/node';
 import type { Transport } from '@raccoon/transport';
 import { connectGrpc, type ClientTls } from '@raccoon/transport/node';
 import { createClient, type Client, type ClientOptions } from './client.ts';
-import type { Dialled } from './link.ts';
+import { DnsReplicas, isName, type DnsOptions } from './dns.ts';
+import { fixedReplicas, type Dialled, type Replicas } from './replicas.ts';
 
 export interface ConnectOptions extends ClientOptions {
-  /** `host:port` of a cloud, several to go on to the next when one is gone, or a transport. */
+  /**
+   * `host:port` of a cloud, `dns:///host:port` for every address that the name has, or several of them: replicas, which share
+   * the images (`streams`). Or a transport.
+   */
   cloud: string | readonly string[] | Transport;
+  /** How names are looked up. */
+  dns?: DnsOptions;
   /** Paths of PEM files, or `true` for the authorities that Node knows; default: without TLS. */
   tls?: ClientTls | true;
   /** For a cloud that asks who is calling; it goes over TLS, or to this machine, only. */
@@ -38,7 +44,10 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     await shared?.close();
   };
   try {
-    return await createClient(edge, shared ? [() => borrowed(shared)] : dialsOf(options), options, release);
+    const replicas = shared
+      ? fixedReplicas([{ address: 'transport', dial: () => borrowed(shared) }])
+      : replicasOf(options);
+    return await createClient(edge, replicas, options, release);
   } catch (error) {
     await release();
     throw error;
@@ -49,11 +58,16 @@ export async function connect(options: ConnectOptions): Promise<Client> {
  * A connection of its own for each stream: gRPC waits for seconds before it tries again where it was refused, and would open
  * the next stream on a connection that is half dead.
  */
-function dialsOf({ cloud, tls, token }: ConnectOptions): (() => Dialled)[] {
+function replicasOf({ cloud, tls, token, dns }: ConnectOptions): Replicas {
   const addresses = typeof cloud === 'string' ? [cloud] : (cloud as readonly string[]);
   if (addresses.length === 0) throw new RangeError('cloud has no address: give at least one host:port');
-  const grpc = { ...(tls && { tls }), ...(token !== undefined && { token }) };
-  return addresses.map((address) => () => connectGrpc(address, grpc));
+  const dial = (address: string, host?: string): Dialled => {
+    // the certificate is for the name, not for what it stands for today
+    const named = tls && host !== undefined ? { serverName: host, ...(tls === true ? {} : tls) } : tls;
+    return connectGrpc(address, { ...(named && { tls: named }), ...(token !== undefined && { token }) });
+  };
+  if (addresses.some(isName)) return new DnsReplicas({ ...dns, addresses, dial });
+  return fixedReplicas(addresses.map((address) => ({ address, dial: () => dial(address) })));
 }
 
 /** Given by the caller, for all streams: it is closed with the client. */

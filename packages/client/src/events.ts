@@ -3,13 +3,22 @@ import type { TransportError, TransportErrorCode, Welcome } from '@raccoon/trans
 /** What happens to the link, by the name of the event. */
 export interface ClientEventMap {
   /** A stream is open. */
-  connected: Pick<Welcome, 'bundle' | 'bundleVersion'>;
+  connected: Pick<Welcome, 'bundle' | 'bundleVersion'> & Where;
   /** It takes no more images; `draining` says that the cloud left in good order. */
-  disconnected: { readonly error: TransportError };
+  disconnected: { readonly error: TransportError } & Where;
   /** Another attempt to open one follows after `delayMs`; `attempt` is the number of those that failed. */
-  reconnecting: { readonly attempt: number; readonly delayMs: number; readonly error: TransportError };
+  reconnecting: {
+    readonly attempt: number;
+    readonly delayMs: number;
+    readonly error: TransportError;
+  } & Where;
   /** An image goes to the cloud once more; `sends` is how often it went before, `code` why that was in vain. */
   resent: { readonly code: TransportErrorCode; readonly sends: number };
+}
+
+interface Where {
+  /** The cloud's, or the replica's. */
+  readonly address: string;
 }
 
 type Name = keyof ClientEventMap;

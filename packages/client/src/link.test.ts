@@ -8,8 +8,9 @@ import { serveMemory, type MemoryServer } from '@raccoon/transport/memory';
 import { connectGrpc, serveGrpc } from '@raccoon/transport/node';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ClientEvents, type ClientEventMap } from './events.ts';
-import { Link, type Dialled, type LinkOptions } from './link.ts';
+import { Link, type LinkOptions } from './link.ts';
 import type { SlicedImage } from './progressive.ts';
+import { fixedReplicas, type Dialled, type Replicas, type Way } from './replicas.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -50,9 +51,10 @@ class Echo implements InferenceService {
     signal.addEventListener('abort', () => this.cancelled++);
     const code = this.refusals.shift();
     const answer = { id: request.id, queueMs: 1, decodeMs: 2, inferMs: 3, bundleVersion: '1' };
+    const { gate } = this;
     await turn();
     if (code) return { ...answer, error: { code, message: 'no', retryAfterMs: 0 } };
-    await this.gate;
+    await gate;
     return { ...answer, result: { top: [], margin: request.payload[0]! } };
   };
 
@@ -74,7 +76,12 @@ interface Watched {
   witnessed: string[];
 }
 
-function watched(dials: LinkOptions['dials'], options: Partial<LinkOptions> = {}): Watched {
+/** Ways that stay. */
+function ways(dials: readonly (() => Dialled)[]): Replicas {
+  return fixedReplicas(dials.map((dial, i) => ({ address: `cloud ${i}`, dial })));
+}
+
+function watched(dials: readonly (() => Dialled)[], options: Partial<LinkOptions> = {}): Watched {
   const events = new ClientEvents();
   const told: Told[] = [];
   for (const name of ['connected', 'disconnected', 'reconnecting', 'resent'] as const) {
@@ -88,7 +95,15 @@ function watched(dials: LinkOptions['dials'], options: Partial<LinkOptions> = {}
     answered: (_, id, cloudMs) => witnessed.push(`answered ${id} in ${cloudMs}`),
     forgotten: (_, id) => witnessed.push(`forgotten ${id}`),
   };
-  const made = new Link({ dials, hello, events, witness, reconnect: { firstDelayMs: 1 }, ...options });
+  const made = new Link({
+    replicas: ways(dials),
+    streams: 1,
+    hello,
+    events,
+    witness,
+    reconnect: { firstDelayMs: 1 },
+    ...options,
+  });
   cleanups.push(() => made.close());
   return { link: made, told, witnessed };
 }
@@ -269,10 +284,12 @@ test('a stream that breaks before anybody could use it is no stream', async () =
 test('opening tries every way once, and no longer', async () => {
   const [one, other] = [new Cloud(), new Cloud()];
   one.kill();
-  await link(one.dial, { dials: [one.dial, other.dial] }).open();
+  const first = link(one.dial, { replicas: ways([one.dial, other.dial]) });
+  await first.open();
   expect([one.dialled, other.dialled]).toEqual([1, 1]);
+  await first.close();
   other.kill();
-  await expect(link(one.dial, { dials: [one.dial, other.dial] }).open()).rejects.toMatchObject({
+  await expect(link(one.dial, { replicas: ways([one.dial, other.dial]) }).open()).rejects.toMatchObject({
     code: 'unavailable',
   });
   expect([one.dialled, other.dialled]).toEqual([2, 2]);
@@ -439,6 +456,193 @@ test('the cloud is told what is left of the time, each time', async () => {
   expect(second).toBeLessThanOrEqual(first!);
   await here.request({ image });
   expect(cloud.service.asked[2]!.timeoutMs ?? 0).toBe(0);
+});
+
+/** Clouds in memory, and what a name would say of them. */
+class Fleet implements Replicas {
+  readonly fixed = false;
+  readonly clouds: readonly Cloud[];
+  looked = 0;
+  #ways: readonly Way[] = [];
+  #changed: (error?: TransportError) => void = () => undefined;
+
+  constructor(count: number) {
+    this.clouds = Array.from({ length: count }, () => new Cloud());
+    this.set(this.clouds);
+  }
+
+  get ways(): readonly Way[] {
+    return this.#ways;
+  }
+
+  set(clouds: readonly Cloud[]): void {
+    this.#ways = clouds.map(
+      ({ dial }) => this.#ways.find((way) => way.dial === dial) ?? { address: 'a replica', dial },
+    );
+    this.#changed();
+  }
+
+  async open(changed: (error?: TransportError) => void): Promise<void> {
+    this.#changed = changed;
+  }
+
+  look(): void {
+    this.looked++;
+  }
+
+  close(): void {
+    this.#changed = () => undefined;
+  }
+}
+
+const asked = (clouds: readonly Cloud[]): number[] => clouds.map(({ service }) => service.asked.length);
+
+/** A link with a line to each of so many clouds. */
+async function toSeveral(count: number, options: Partial<LinkOptions> = {}) {
+  const replicas = new Fleet(count);
+  const { clouds } = replicas;
+  const made = watched([], { replicas, streams: undefined, ...options });
+  await made.link.open();
+  const connected = (): number => made.told.filter(([name]) => name === 'connected').length;
+  await until(() => connected() === (options.streams ?? count));
+  return { ...made, replicas, clouds, connected };
+}
+
+describe('several replicas', () => {
+  test('share the images, the same number each', async () => {
+    const { link: here, clouds } = await toSeveral(3);
+    const release = clouds.map(({ service }) => hold(service));
+    const answers = Array.from({ length: 9 }, (_, i) => here.request({ image: ofByte(i) }));
+    await until(() => asked(clouds).every((count) => count === 3));
+    for (const go of release) go();
+    expect((await Promise.all(answers)).map(({ result }) => result?.margin)).toEqual([
+      0, 1, 2, 3, 4, 5, 6, 7, 8,
+    ]);
+  });
+
+  test('one is killed: its images go to the others, once, and it is looked for', async () => {
+    const { link: here, clouds, told, witnessed, replicas } = await toSeveral(3);
+    const [one, ...others] = clouds as [Cloud, Cloud, Cloud];
+    const release = clouds.map(({ service }) => hold(service));
+    const answers = Array.from({ length: 9 }, (_, i) => here.request({ image: ofByte(i) }));
+    await until(() => asked(clouds).every((count) => count === 3));
+    one.kill();
+    await until(() => asked(others).reduce((a, b) => a + b) === 9);
+    for (const go of release) go();
+    expect((await Promise.all(answers)).map(({ result }) => result?.margin)).toEqual([
+      0, 1, 2, 3, 4, 5, 6, 7, 8,
+    ]);
+    expect(told.filter(([name]) => name === 'resent')).toHaveLength(3);
+    expect(replicas.looked).toBeGreaterThan(0);
+    const ups = witnessed.filter((what) => what === 'closed' || what === 'opened');
+    expect(ups).toEqual(['opened', 'closed', 'opened']);
+    const { dialled } = one;
+    await until(() => one.dialled > dialled + 1); // again and again
+    one.start();
+    await until(() => told.filter(([name]) => name === 'connected').length === 4);
+  });
+
+  test('one leaves in good order: what it has it answers, the next go to the others', async () => {
+    const { link: here, clouds, told } = await toSeveral(2);
+    const [one, other] = clouds as [Cloud, Cloud];
+    const release = clouds.map(({ service }) => hold(service));
+    const answers = Array.from({ length: 4 }, () => here.request({ image }));
+    await until(() => asked(clouds).every((count) => count === 2));
+    const drained = one.drain();
+    for (let i = 0; i < 5; i++) await turn(); // the GoAway is there
+    const later = [here.request({ image }), here.request({ image })];
+    await until(() => asked([other])[0] === 4);
+    for (const go of release) go();
+    for (const { error } of await Promise.all([...answers, ...later])) expect(error).toBeUndefined();
+    await drained;
+    const codes = told
+      .filter(([name]) => name === 'resent')
+      .map(([, detail]) => (detail as { code: string }).code);
+    expect(codes.every((code) => code === 'draining')).toBe(true); // by the stream itself, before it was sent
+    expect(asked([one])).toEqual([2]);
+  });
+
+  test('one that answers errors is left alone for a while, longer each time', async () => {
+    const { link: here, clouds } = await toSeveral(2, {
+      reconnect: { firstDelayMs: 60_000, maxDelayMs: 60_000 },
+    });
+    const [broken, good] = clouds as [Cloud, Cloud];
+    broken.service.refusals.push(...Array.from({ length: 99 }, () => 'unavailable' as const));
+    for (let i = 0; i < 20; i++) expect((await here.request({ image })).error).toBeUndefined();
+    expect(asked([broken])[0]).toBeLessThanOrEqual(1);
+    expect(asked([good])).toEqual([20]);
+  });
+
+  test('an image that one sheds goes to another; what all shed is an answer', async () => {
+    const { link: here, clouds } = await toSeveral(2, {
+      reconnect: { firstDelayMs: 60_000, maxDelayMs: 60_000 },
+    });
+    for (const { service } of clouds) service.refusals.push('overloaded');
+    expect((await here.request({ image })).error).toMatchObject({ code: 'overloaded' });
+    expect(asked(clouds)).toEqual([1, 1]);
+    expect((await here.request({ image })).error).toBeUndefined();
+  });
+
+  test('one that is added is used, one that is gone is not', async () => {
+    const { link: here, clouds, replicas, connected } = await toSeveral(1);
+    const [one] = clouds as [Cloud];
+    const added = new Cloud();
+    replicas.set([one, added]);
+    await until(() => connected() === 2);
+    const release = hold(one.service);
+    const first = here.request({ image });
+    const second = here.request({ image });
+    await until(() => asked([one, added]).every((count) => count === 1));
+    replicas.set([added]);
+    for (let i = 0; i < 5; i++) expect((await here.request({ image })).error).toBeUndefined();
+    expect(asked([one, added])).toEqual([1, 6]);
+    release(); // what the other one had is answered all the same
+    for (const { error } of await Promise.all([first, second])) expect(error).toBeUndefined();
+  });
+
+  test('one stream: the next replica when one is gone, and no other connection', async () => {
+    const { link: here, clouds, connected } = await toSeveral(3, { streams: 1 });
+    await here.request({ image });
+    expect(clouds.map(({ dialled }) => dialled)).toEqual([1, 0, 0]);
+    clouds[0]!.kill();
+    await here.request({ image });
+    expect(clouds.map(({ dialled }) => dialled)).toEqual([1, 1, 0]);
+    expect(connected()).toBe(2);
+  });
+
+  test('more streams than addresses: several to each, as through a balancer', async () => {
+    const { clouds } = await toSeveral(1, { streams: 3 });
+    await until(() => clouds[0]!.dialled === 3);
+  });
+
+  test('no more than eight, unless it is said', async () => {
+    const replicas = new Fleet(12);
+    const { link: here, told } = watched([], { replicas, streams: undefined });
+    await here.open();
+    await until(() => told.length === 8);
+    for (let i = 0; i < 20; i++) await turn();
+    expect(replicas.clouds.filter(({ dialled }) => dialled > 0)).toHaveLength(8);
+  });
+
+  test('all are gone: patience, and then an error', async () => {
+    const reconnect = { firstDelayMs: 1, maxDelayMs: 5, patienceMs: 100 };
+    const { link: here, clouds, connected } = await toSeveral(2, { reconnect });
+    for (const cloud of clouds) cloud.kill();
+    await expect(here.request({ image })).rejects.toMatchObject({ code: 'unavailable' });
+    clouds[1]!.start();
+    await until(() => connected() === 3);
+    expect((await here.request({ image })).error).toBeUndefined();
+  });
+
+  test('one will not have us, the other does: no image waits for the first', async () => {
+    const replicas = new Fleet(2);
+    const { clouds } = replicas;
+    clouds[0]!.service.closed = new TransportError('unknown-codec', 'another bundle');
+    const { link: here } = watched([], { replicas, streams: undefined });
+    await here.open();
+    expect((await here.request({ image })).error).toBeUndefined();
+    expect(asked(clouds)).toEqual([0, 1]);
+  });
 });
 
 test('settings that make no sense', () => {

@@ -1,16 +1,16 @@
 import {
-  errorTable,
   TransportError,
   type Hello,
+  type InferError,
   type InferRequest,
   type InferResponse,
-  type Transport,
 } from '@raccoon/transport';
 import { backoff, reconnectFrom, type Reconnect, type ReconnectOptions } from './backoff.ts';
 import type { ClientEvents } from './events.ts';
-import { follow } from './follow.ts';
-import { Line } from './line.ts';
+import type { Line } from './line.ts';
+import { mayRetry, Pool } from './pool.ts';
 import type { SlicedImage } from './progressive.ts';
+import type { Replicas } from './replicas.ts';
 
 /** An image's bitstream, or its slices, and what goes with it. */
 export interface Request extends Pick<InferRequest, 'topK' | 'wantLogits' | 'priority' | 'traceparent'> {
@@ -37,12 +37,10 @@ export interface LinkWitness {
   forgotten(now: number, id: number): void;
 }
 
-/** A way to a cloud, for one stream; closed when that has ended. */
-export type Dialled = Pick<Transport, 'openStream' | 'close'>;
-
 export interface LinkOptions {
-  /** Ways to the cloud, tried in turn. A new one for each stream: a connection that died silently is not used again. */
-  readonly dials: readonly (() => Dialled)[];
+  readonly replicas: Replicas;
+  /** At a time, at most; absent: one to each replica that there is, up to MAX_STREAMS. */
+  readonly streams?: number | undefined;
   readonly hello: Hello;
   readonly events: ClientEvents;
   readonly witness: LinkWitness;
@@ -73,56 +71,50 @@ interface Job {
 }
 
 /**
- * The way to the cloud: one stream, opened again when it broke, fell silent, or the cloud sent it away. A request keeps its
- * id from stream to stream until it has one outcome; what a left stream still says of it counts as little as a second answer.
+ * The way to the cloud: a stream, or one to each replica, opened again when they broke, fell silent, or the cloud sent them away. A
+ * request keeps its id from stream to stream until it has one outcome; what a left stream still says of it counts as little as
+ * a second answer.
  */
 export class Link {
   readonly #options: LinkOptions;
   readonly #reconnect: Reconnect;
   readonly #again: boolean;
+  readonly #random: () => number;
+  readonly #pool: Pool;
   /** Every request without an outcome. */
   readonly #jobs = new Map<number, Job>();
   /** Those that no line has, oldest first. */
   readonly #waiting = new Map<number, Job>();
-  #line: Line | undefined;
-  readonly #transports = new Set<Dialled>();
-  #dialling = false;
-  #dials = 0;
-  /** Streams in succession that could not be opened, or were of no use. */
-  #failures = 0;
-  #downSince: number | undefined;
-  #error = new TransportError('unavailable', 'there is no link to the cloud');
   #lastId = 0;
-  /** Aborted by `close`. */
-  readonly #closing = new AbortController();
+  #closed = false;
 
   /** @throws RangeError for settings of `reconnect` that make no sense */
   constructor(options: LinkOptions) {
+    const { replicas, hello, streams, events, reconnect = {}, random = Math.random } = options;
     this.#options = options;
-    this.#again = options.reconnect !== false;
-    this.#reconnect = reconnectFrom(options.reconnect === false ? {} : options.reconnect);
+    this.#again = reconnect !== false;
+    this.#reconnect = reconnectFrom(reconnect || {});
+    this.#random = random;
+    this.#pool = new Pool(
+      { replicas, hello, streams, events, random, reconnect: this.#reconnect, again: this.#again },
+      {
+        opened: () => this.#opened(),
+        left: () => this.#left(),
+        answered: (line, id, response) => this.#answered(line, id, response),
+        lost: (id, error) => this.#lost(id, error),
+        hopeless: (error) => this.#hopeless(error),
+      },
+    );
   }
 
   /** Opens the first stream, with one attempt for each way. @throws TransportError */
-  async open(signal?: AbortSignal): Promise<void> {
-    for (let left = this.#options.dials.length; ; left--) {
-      try {
-        this.#adopt(await this.#connect(signal));
-        return;
-      } catch (cause) {
-        const error = TransportError.from(cause);
-        if (left > 1 && mayRetry(error)) continue;
-        throw error;
-      }
-    }
+  open(signal?: AbortSignal): Promise<void> {
+    return this.#pool.open(signal);
   }
 
   /** Opens it in its own time, as after a long break: what never was there gets no patience. */
   openLater(error: TransportError): void {
-    this.#error = error;
-    this.#failures = 1;
-    this.#downSince = -Infinity;
-    this.#dial();
+    this.#pool.openLater(error);
   }
 
   /**
@@ -131,7 +123,7 @@ export class Link {
    */
   request(request: Request, options: RequestOptions = {}): Promise<InferResponse> {
     const { signal } = options;
-    if (this.#closing.signal.aborted) return Promise.reject(closedError());
+    if (this.#closed) return Promise.reject(closedError());
     if (signal?.aborted) return Promise.reject(TransportError.cancelled(signal));
     this.#lastId = (this.#lastId % 0xffff_ffff) + 1;
     const id = this.#lastId;
@@ -161,9 +153,10 @@ export class Link {
   /** What is under way fails with 'cancelled'. */
   async close(): Promise<void> {
     const error = closedError();
-    this.#closing.abort(error);
+    this.#closed = true;
+    const closed = this.#pool.close(error);
     for (const job of this.#jobs.values()) this.#fail(job, error);
-    await Promise.all([...this.#transports].map((transport) => transport.close()));
+    await closed;
   }
 
   #place(job: Job): void {
@@ -171,18 +164,15 @@ export class Link {
     this.#flush();
   }
 
-  /** Gives the line what it takes; without one, sees that there will be one. */
+  /** Gives the lines what they take; without one, sees that there will be one. */
   #flush(): void {
-    const line = this.#line;
-    if (!line) {
-      if (this.#waiting.size > 0) this.#dial();
-      return;
-    }
     for (const job of this.#waiting.values()) {
-      if (line.room <= 0) return;
+      const line = this.#pool.pick();
+      if (!line) break;
       this.#waiting.delete(job.id);
       this.#send(job, line);
     }
+    if (this.#waiting.size > 0 && this.#pool.size === 0) this.#pool.wake();
   }
 
   #send(job: Job, line: Line): void {
@@ -202,117 +192,44 @@ export class Link {
     line.send({ ...rest, id, ...(timeoutMs !== undefined && { timeoutMs }) }, image, sent);
   }
 
-  #dial(): void {
-    if (this.#dialling || this.#line || this.#closing.signal.aborted) return;
-    this.#dialling = true;
-    this.#downSince ??= performance.now();
-    void this.#dialUntilOpen();
-  }
-
-  async #dialUntilOpen(): Promise<void> {
-    const { signal } = this.#closing;
-    for (;;) {
-      if (this.#failures > 0) {
-        const delayMs = backoff(this.#failures, this.#reconnect, this.#options.random);
-        this.#options.events.emit('reconnecting', { attempt: this.#failures, delayMs, error: this.#error });
-        await pause(delayMs, signal);
-      }
-      try {
-        const line = await this.#connect();
-        this.#dialling = false;
-        this.#adopt(line);
-        return;
-      } catch (cause) {
-        if (signal.aborted) return;
-        this.#error = TransportError.from(cause);
-      }
-      const downMs = performance.now() - this.#downSince!;
-      if (!mayRetry(this.#error) || downMs > this.#reconnect.patienceMs || !this.#again) {
-        for (const job of this.#waiting.values()) this.#fail(job, this.#error);
-      }
-      if (!this.#again) {
-        this.#dialling = false;
-        this.#downSince = undefined;
-        return;
-      }
-      this.#failures++;
-    }
-  }
-
-  /** One attempt, the next way. */
-  async #connect(signal?: AbortSignal): Promise<Line> {
-    const { dials, hello } = this.#options;
-    const transport = dials[this.#dials++ % dials.length]!();
-    this.#transports.add(transport);
-    const stop = new AbortController();
-    const enough = follow(stop, this.#closing.signal);
-    const opened = signal && follow(stop, signal);
-    try {
-      const stream = await transport.openStream(hello, { signal: stop.signal });
-      const { bundle, bundleVersion } = stream.welcome;
-      const line: Line = new Line(stream, this.#reconnect.silenceMs, (error) => stop.abort(error), {
-        answered: (id, response) => this.#answered(id, response),
-        lost: (id, error) => this.#lost(id, error),
-        left: (error) => this.#left(line, error),
-        closed: () => {
-          enough();
-          void this.#hangUp(transport);
-        },
-      });
-      this.#options.events.emit('connected', { bundle, bundleVersion });
-      return line;
-    } catch (error) {
-      enough();
-      await this.#hangUp(transport);
-      throw error;
-    } finally {
-      opened?.();
-    }
-  }
-
-  async #hangUp(transport: Dialled): Promise<void> {
-    this.#transports.delete(transport);
-    await transport.close();
-  }
-
-  #adopt(line: Line): void {
-    this.#line = line;
-    this.#downSince = undefined;
-    this.#options.witness.opened(performance.now());
-    if (line.left)
-      this.#left(line, line.left); // it broke before it was here
-    else this.#flush();
-  }
-
-  #left(line: Line, error: TransportError): void {
-    if (this.#line !== line || this.#closing.signal.aborted) return;
-    const now = performance.now();
-    this.#line = undefined;
-    this.#error = error;
-    this.#options.witness.closed(now);
-    this.#options.events.emit('disconnected', { error });
-    const useful = line.heard || now - line.since > this.#reconnect.maxDelayMs;
-    if (!useful) this.#failures++;
-    else this.#failures = error.code === 'draining' ? 0 : 1; // another cloud is there, or perhaps none for a moment
-    if (this.#again) this.#dial();
-    else this.#failures = 0;
+  #opened(): void {
+    if (this.#pool.size === 1) this.#options.witness.opened(performance.now());
     this.#flush();
   }
 
-  #answered(id: number, response: InferResponse): void {
+  #left(): void {
+    const { witness } = this.#options;
+    const now = performance.now();
+    // the link is what all lines have in common: it goes on, without what was under way
+    witness.closed(now);
+    if (this.#pool.size > 0) witness.opened(now);
+    this.#flush();
+  }
+
+  #hopeless(error: TransportError): void {
+    for (const job of this.#waiting.values()) this.#fail(job, error);
+  }
+
+  #answered(line: Line, id: number, response: InferResponse): void {
     const job = this.#jobs.get(id);
     const { queueMs, decodeMs, inferMs, error } = response;
     // also of one that nobody waits for: its bytes have passed
     this.#options.witness.answered(performance.now(), id, queueMs + decodeMs + inferMs);
     if (!job) return this.#flush();
-    // The cloud has not begun with it, or what had begun is gone.
-    if (error && (error.code === 'draining' || error.code === 'unavailable') && this.#mayGoAgain(job)) {
+    if (error && this.#goesAgain(line, error) && this.#mayGoAgain(job)) {
       this.#goAgain(job, new TransportError(error.code, error.message), error.retryAfterMs);
     } else {
       this.#drop(job);
       job.resolve(response);
     }
     this.#flush();
+  }
+
+  /** Whether the cloud has not begun with it, or what had begun is gone; or another one may have more room. */
+  #goesAgain(line: Line, { code }: InferError): boolean {
+    return (
+      code === 'draining' || code === 'unavailable' || (code === 'overloaded' && this.#pool.hasOther(line))
+    );
   }
 
   #lost(id: number, error: TransportError): void {
@@ -326,13 +243,14 @@ export class Link {
     return this.#again && sends < this.#reconnect.maxSends;
   }
 
-  /** A line that left costs no time; a cloud that is there and will not has some to recover. */
+  /** Another line, or none yet, costs no time; a cloud that is there and will not has some to recover. */
   #goAgain(job: Job, { code }: TransportError, retryAfterMs = 0): void {
     this.#options.events.emit('resent', { code, sends: job.sends });
-    const stays = job.line === this.#line;
+    const line = job.line!;
     delete job.line;
-    const delayMs = stays ? backoff(job.sends, this.#reconnect, this.#options.random) : 0;
-    if (!stays && retryAfterMs === 0) return this.#place(job);
+    if (this.#pool.hasOther(line)) return this.#place(job);
+    const delayMs = this.#pool.has(line) ? backoff(job.sends, this.#reconnect, this.#random) : 0;
+    if (delayMs + retryAfterMs === 0) return this.#place(job);
     job.timer = setTimeout(() => this.#place(job), Math.max(delayMs, retryAfterMs));
   }
 
@@ -352,20 +270,3 @@ export class Link {
 }
 
 const closedError = (): TransportError => new TransportError('cancelled', 'the client was closed');
-
-function mayRetry({ code }: TransportError): boolean {
-  return errorTable[code].retry;
-}
-
-/** Waits, or until `signal` says that there is nothing to wait for. */
-function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, delayMs);
-    function done(): void {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    }
-    signal.addEventListener('abort', done);
-  });
-}

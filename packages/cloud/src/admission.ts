@@ -33,7 +33,8 @@ export class Admission {
    * @param moreToCome whether the payload is the first of several slices
    * @param now ms
    */
-  admit({ payload }: InferRequest, caller: Caller, moreToCome: boolean, now: number): Admitted {
+  admit(request: InferRequest, caller: Caller, moreToCome: boolean, now: number): Admitted {
+    const { payload } = request;
     let header;
     let model;
     try {
@@ -48,13 +49,21 @@ export class Admission {
     }
     const { codecId, point, h, w, sliceCount } = header;
     if (!model) return { point, refusal: refusal('unknown-codec', this.unknownCodec(codecId)) };
-    const { name, latent } = model.bundle.manifest;
+    const { name, version, latent } = model.bundle.manifest;
     const refuse = (...why: Parameters<typeof refusal>): Admitted => ({
       model,
       point,
       refusal: refusal(...why),
     });
     if (!mayUse(caller, name)) return refuse('forbidden', `${caller.name} may not use ${name}`);
+    const asked = { name: request.bundle ?? name, version: request.bundleVersion ?? version };
+    if (asked.name !== name || asked.version !== version) {
+      return refuse(
+        'unknown-codec',
+        `codec ${codecId} is that of ${name} ${version}, and ${asked.name} ${asked.version} was asked for: name the bundle that the edge has`,
+        'other-bundle',
+      );
+    }
     if (!fits(header, model, moreToCome)) {
       // its first channels alone would give some answer, and not the one that was asked for
       if (moreToCome !== sliceCount > 1)

@@ -1,18 +1,29 @@
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readPublicKey, type Bundle, type PublicKey } from '@raccoon/bundle';
 import { defaultLimits } from '@raccoon/transport';
-import { serveGrpc, type Authenticate, type GrpcServer, type ServerTls } from '@raccoon/transport/node';
+import {
+  serveGrpc,
+  serveHttp,
+  type Authenticate,
+  type GrpcServer,
+  type HttpFallback,
+  type HttpServer,
+  type ServerTls,
+} from '@raccoon/transport/node';
 import { adminHandler } from './admin.ts';
 import type { AdmissionLimits } from './admission.ts';
+import { Backend } from './backend.ts';
+import { parseBackend } from './backend-target.ts';
 import { CloudError } from './errors.ts';
 import { isLoopback, listenHttp, parseAddress, type HttpListener } from './http.ts';
 import { Lifecycle, type Phase } from './lifecycle.ts';
 import { createLog, RequestLog, type Log, type LogLevel } from './log.ts';
 import { Metrics } from './metrics.ts';
 import type { Observer } from './observer.ts';
-import { Pipeline, type PipelineLimits, type PipelineStats } from './pipeline.ts';
+import { Pipeline, type PipelineBackend, type PipelineLimits, type PipelineStats } from './pipeline.ts';
 import { probeHandler } from './probes.ts';
 import { Repository, type ModelStatus } from './repository.ts';
 import { CloudService } from './service.ts';
@@ -29,17 +40,37 @@ export interface ServiceParts extends Partial<PipelineLimits & AdmissionLimits> 
   trustKeys?: readonly string[];
   /** Worker processes; default: one for every two processors. */
   workers?: number;
+  /** Another server that runs the networks (docs/oip.md); absent: the workers do. */
+  backend?: ServiceBackend;
+  /** Allows `listen` and `backend` beyond this machine without TLS. */
+  insecure?: boolean;
+}
+
+/** A server of the Open Inference Protocol: Triton, KServe, OpenVINO Model Server, MLServer. */
+export interface ServiceBackend {
+  /** `oip://host:port/model`, `oips://` with TLS; in the model's name `{name}` and `{version}` are the bundle's. Default `{name}`. */
+  url: string;
+  /** PEM file of who signs its certificate; absent: the authorities that Node knows. */
+  ca?: string;
+  /** For a batch, with a second try, ms. Default 5,000. */
+  timeoutMs?: number;
+  /** Batches of one worker that are there at a time. Default 4. */
+  batches?: number;
 }
 
 export interface CloudOptions extends ServiceParts {
   /** `host:port`; port 0 takes a free one. Default 127.0.0.1:50051. */
   listen?: string;
-  /** Paths of PEM files; they are read again when they change. */
+  /** `host:port` of the HTTP endpoint, for browsers (docs/web.md); absent: none. */
+  httpListen?: string;
+  /** Origins whose pages may call it, such as `https://example.org`, or `*`; absent: those of its own address only. */
+  httpOrigins?: readonly string[];
+  /** Answers what comes to it and is not the endpoint's: a page, say. */
+  httpFallback?: HttpFallback;
+  /** Paths of PEM files, for `listen` and `httpListen`; they are read again when they change. */
   tls?: ServerTls;
   /** A file of tokens; without it everyone may call. It is read again when it changes. */
   tokens?: string;
-  /** Allows `listen` beyond this machine without TLS. */
-  insecure?: boolean;
   /** Of one image, all its slices together, at most. */
   maxPayloadBytes?: number;
   /** Unanswered requests of one stream, at most. */
@@ -62,8 +93,10 @@ export interface CloudOptions extends ServiceParts {
 
 /** What an option is when it is left out. */
 export const DEFAULTS: Readonly<
-  Required<Pick<CloudOptions, 'listen' | 'maxPayloadBytes' | 'maxInFlight' | 'drainMs' | 'drainGraceMs'>> &
-    PipelineLimits &
+  Required<Pick<CloudOptions, 'listen' | 'maxPayloadBytes' | 'maxInFlight' | 'drainMs' | 'drainGraceMs'>> & {
+    backendTimeoutMs: number;
+    backendBatches: number;
+  } & PipelineLimits &
     AdmissionLimits
 > = {
   listen: '127.0.0.1:50051',
@@ -77,9 +110,13 @@ export const DEFAULTS: Readonly<
   imagesPerSecond: Infinity,
   drainMs: 10_000,
   drainGraceMs: 0,
+  backendTimeoutMs: 5000,
+  backendBatches: 4,
   ...defaultLimits,
 };
 
+/** Of this package. */
+const VERSION = (createRequire(import.meta.url)('../package.json') as { version: string }).version;
 /** Between two looks at the model repository, ms. */
 const POLL_MS = 2000;
 
@@ -91,6 +128,8 @@ export interface Cloud {
   /** The one that answers to an empty name. */
   readonly bundle: Bundle;
   readonly workers: number;
+  /** `host:port` of the HTTP endpoint. */
+  readonly httpAddress: string | undefined;
   /** `host:port` of /metrics, /healthz and /readyz. */
   readonly metricsAddress: string | undefined;
   readonly adminAddress: string | undefined;
@@ -132,13 +171,17 @@ export interface LocalService {
  * @throws BundleError, CloudError
  */
 export async function openService(options: ServiceParts): Promise<LocalService> {
-  const { service, repository, workers, pipeline } = await openParts(
+  const { service, repository, workers, pipeline, backend } = await openParts(
     options,
     createLog('silent'),
     [],
     () => undefined,
   );
-  return { service, bundle: repository.all[0]!.bundle, workers, close: () => pipeline.stop() };
+  const close = async (): Promise<void> => {
+    await pipeline.stop();
+    backend?.close();
+  };
+  return { service, bundle: repository.all[0]!.bundle, workers, close };
 }
 
 /**
@@ -160,6 +203,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
 async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]): Promise<Cloud> {
   let parts: Parts | undefined;
   let server: GrpcServer | undefined;
+  let httpServer: HttpServer | undefined;
   let closing: Promise<void> | undefined;
   let unauthenticated = 0;
 
@@ -170,6 +214,7 @@ async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]
   const lifecycle = new Lifecycle({
     bundles: () => parts?.repository.all.map(({ bundle }) => bundle.manifest.name) ?? [],
     workersAlive: () => parts?.pipeline.stats.workers ?? 0,
+    backendTrouble: () => parts?.backend?.notReady(),
     report(bundles, serving) {
       if (!server) return;
       const status = serving ? 'SERVING' : 'NOT_SERVING';
@@ -182,6 +227,7 @@ async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]
   });
   const observers: Observer[] = [new RequestLog(log), new RequestTraces()];
 
+  const connections = (): number => (server?.connections ?? 0) + (httpServer?.connections ?? 0);
   const status = (): CloudStatus => {
     const why = lifecycle.notReady();
     return {
@@ -189,7 +235,7 @@ async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]
       ready: why === undefined,
       ...(why !== undefined && { why }),
       address: server?.address ?? '',
-      connections: server?.connections ?? 0,
+      connections: connections(),
       pipeline: parts?.pipeline.stats ?? NOTHING_RUNS,
       models: parts?.repository.status() ?? [],
     };
@@ -205,10 +251,13 @@ async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]
       modelLoads: () => parts?.repository.loads ?? 0,
       ready: () => lifecycle.notReady() === undefined,
       draining: () => lifecycle.phase === 'draining',
-      connections: () => server?.connections ?? 0,
+      connections,
       certificateExpires: () => server?.certificateExpires,
       unauthenticated: () => unauthenticated,
       knows: (caller) => tokens?.has(caller) ?? false,
+      ...(options.backend && {
+        backendReady: () => parts?.backend !== undefined && parts.backend.notReady() === undefined,
+      }),
     });
     observers.push(metrics);
     const probed = { metrics: () => metrics.text(), notReady: () => lifecycle.notReady() };
@@ -218,8 +267,9 @@ async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]
 
   const opened = await openParts(options, log, observers, () => lifecycle.refresh());
   parts = opened;
-  const { repository, pipeline, service, workers } = opened;
+  const { repository, pipeline, service, workers, backend } = opened;
   closers.push(() => pipeline.stop(0));
+  closers.push(() => backend?.close());
 
   let adminListener: HttpListener | undefined;
   if (options.adminListen !== undefined) {
@@ -243,29 +293,46 @@ async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]
         throw error;
       }
     });
-  server = await serveGrpc(service, {
-    listen: options.listen ?? DEFAULTS.listen,
+  const limits = {
     maxPayloadBytes: options.maxPayloadBytes ?? DEFAULTS.maxPayloadBytes,
     maxInFlight: options.maxInFlight ?? DEFAULTS.maxInFlight,
-    maxConnectionAgeMs: options.maxConnectionAgeMs ?? 0,
     ...(authenticate && { authenticate }),
+  };
+  if (options.httpListen !== undefined) {
+    httpServer = await serveHttp(service, {
+      ...limits,
+      listen: options.httpListen,
+      ...(options.httpOrigins && { allowOrigins: options.httpOrigins }),
+      ...(options.httpFallback && { fallback: options.httpFallback }),
+      ...(options.tls && { tls: options.tls }),
+    });
+    closers.push(() => httpServer?.close());
+  }
+  server = await serveGrpc(service, {
+    ...limits,
+    listen: options.listen ?? DEFAULTS.listen,
+    maxConnectionAgeMs: options.maxConnectionAgeMs ?? 0,
+    oip: { models: service, version: VERSION },
     ...(options.tls && { tls: { ...options.tls, onReload: certificateLog(log) } }),
   });
   const { address, port } = server;
   lifecycle.enter('serving');
   if (options.modelRepository !== undefined) repository.watch(POLL_MS);
-  log.info({ address, workers, bundles: [...known] }, 'serving');
+  log.info({ address, http: httpServer?.address, workers, bundles: [...known] }, 'serving');
 
   async function drain(graceMs: number): Promise<void> {
     const end = performance.now() + graceMs;
     const left = (): number => Math.max(0, end - performance.now());
     log.info({ graceMs, ...pipeline.stats }, 'draining');
     lifecycle.enter('draining');
+    service.draining = true;
     repository.close();
     const grace = Math.min(options.drainGraceMs ?? DEFAULTS.drainGraceMs, left() / 2);
     if (grace > 0) await sleep(grace); // load balancers look away meanwhile; what still comes is served
-    await server!.drain(0.9 * left());
+    const forCalls = 0.9 * left();
+    await Promise.all([server!.drain(forCalls), httpServer?.drain(forCalls)]);
     await pipeline.stop(left());
+    backend?.close();
     lifecycle.enter('ended');
     metricsListener?.close();
     adminListener?.close();
@@ -280,6 +347,7 @@ async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]
       return repository.all[0]!.bundle;
     },
     workers,
+    httpAddress: httpServer?.address,
     metricsAddress: metricsListener?.address,
     adminAddress: adminListener?.address,
     status,
@@ -287,6 +355,7 @@ async function start(options: CloudOptions, log: Log, closers: (() => unknown)[]
     close,
     kill() {
       server.close();
+      httpServer?.close();
       void pipeline.stop(0);
       log.flush();
     },
@@ -299,6 +368,8 @@ interface Parts {
   readonly pipeline: Pipeline;
   readonly service: CloudService;
   readonly workers: number;
+  /** Who runs the networks, if not the workers. */
+  readonly backend: Backend | undefined;
 }
 
 async function openParts(
@@ -313,19 +384,39 @@ async function openParts(
   const threads = Math.max(1, Math.floor(processors / workers)); // workers x threads stay within the processors
   const limits = { ...DEFAULTS, ...options };
   const observer = everyOne(observers, onChange);
-  const pipeline = new Pipeline({ limits, workers, threads, observer });
+  const remote = options.backend && backendOf(options.backend, limits.maxBatchMs, options.insecure ?? false);
+  const pipeline = new Pipeline({ limits, workers, threads, observer, backend: remote });
+  const { maxBatchMs } = limits;
+  const backend = remote && new Backend({ ...remote, pipeline, maxBatchMs, log, onChange });
   const { bundle = [], modelRepository: folder } = options;
   const bundles = typeof bundle === 'string' || 'manifest' in bundle ? [bundle] : bundle;
-  const repository = new Repository({ host: pipeline, log, bundles, folder, trust, onChange });
+  const repository = new Repository({ host: backend ?? pipeline, log, bundles, folder, trust, onChange });
   await pipeline.start();
   try {
     await repository.open();
+    backend?.opened();
   } catch (error) {
+    backend?.close();
     await pipeline.stop(0);
     throw error;
   }
-  const service = new CloudService({ models: repository, pipeline, observer, limits });
-  return { repository, pipeline, service, workers };
+  const service = new CloudService({ models: repository, pipeline: backend ?? pipeline, observer, limits });
+  return { repository, pipeline, service, workers, backend };
+}
+
+/** @throws CloudError 'option', 'insecure' */
+function backendOf(
+  { url, ca, timeoutMs = DEFAULTS.backendTimeoutMs, batches = DEFAULTS.backendBatches }: ServiceBackend,
+  maxBatchMs: number,
+  insecure: boolean,
+): PipelineBackend {
+  if (timeoutMs >= maxBatchMs) {
+    throw new CloudError(
+      'option',
+      `--backend-timeout-ms ${timeoutMs}: a worker is killed after ${maxBatchMs} ms`,
+    );
+  }
+  return { target: parseBackend(url, ca, insecure), timeoutMs, batches };
 }
 
 /** All of them; what workers do changes what the service may say of itself. */
@@ -356,18 +447,22 @@ const NOTHING_RUNS: PipelineStats = {
   incompleteBytes: 0,
   workers: 0,
   imagesPerSecond: 0,
+  utilisation: 0,
 };
 
 /** What would open the service wider than its operator said, or cannot work, before anything is loaded. */
 function checkOptions(options: CloudOptions): void {
-  const { listen = DEFAULTS.listen, adminListen, adminToken, tls, insecure } = options;
-  const [, host] = /^(.+):\d+$/.exec(listen) ?? [];
-  if (host === undefined) throw new CloudError('option', `--listen takes host:port, not "${listen}"`);
-  if (!tls && !insecure && !isLoopback(host.replace(/^\[(.*)\]$/, '$1'))) {
-    throw new CloudError(
-      'insecure',
-      `--listen ${listen} is open to other machines: give --tls-cert and --tls-key, or --insecure on a network that you trust`,
-    );
+  const { listen = DEFAULTS.listen, httpListen, adminListen, adminToken, tls, insecure } = options;
+  for (const address of [listen, ...(httpListen === undefined ? [] : [httpListen])]) {
+    const [, host] = /^(.+):\d+$/.exec(address) ?? [];
+    if (host === undefined)
+      throw new CloudError('option', `"${address}" is no address to listen on: host:port`);
+    if (!tls && !insecure && !isLoopback(host.replace(/^\[(.*)\]$/, '$1'))) {
+      throw new CloudError(
+        'insecure',
+        `${address} is open to other machines: give --tls-cert and --tls-key, or --insecure on a network that you trust`,
+      );
+    }
   }
   if (adminListen !== undefined) {
     const admin = parseAddress('--admin-port', adminListen);

@@ -4,7 +4,8 @@ export type CloudErrorCode =
   | 'insecure' // it would listen beyond this machine without protection
   | 'address' // a port for metrics or admin calls that cannot be listened on
   | 'tokens' // a file of tokens that cannot be used
-  | 'no-bundle'; // nothing to serve, or nothing by that name
+  | 'no-bundle' // nothing to serve, or nothing by that name
+  | 'backend'; // another server that should run the networks, and does not, or runs others
 
 /** A service that cannot be started, or a call to it that cannot be done; the message names the flag and the remedy. */
 export class CloudError extends Error {

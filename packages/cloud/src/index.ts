@@ -6,6 +6,7 @@ export {
   type CloudOptions,
   type CloudStatus,
   type LocalService,
+  type ServiceBackend,
   type ServiceParts,
 } from './cloud.ts';
 export { CloudError, type CloudErrorCode } from './errors.ts';

@@ -5,6 +5,8 @@ export interface LifecycleParts {
   /** Models that are served; none: nothing can be answered. */
   bundles(): readonly string[];
   workersAlive(): number;
+  /** Why the server that runs the networks cannot be asked, if there is one and it cannot. */
+  backendTrouble(): string | undefined;
   /** Called at every change: which bundles there are, and whether they are served. */
   report(bundles: readonly string[], serving: boolean): void;
 }
@@ -32,7 +34,7 @@ export class Lifecycle {
     if (this.#phase !== 'serving') return this.#phase;
     if (this.#parts.bundles().length === 0) return 'no bundle is loaded';
     if (this.#parts.workersAlive() === 0) return 'no worker lives';
-    return undefined;
+    return this.#parts.backendTrouble();
   }
 
   /** To be called when workers or bundles have changed. */

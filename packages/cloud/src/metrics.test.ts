@@ -92,9 +92,22 @@ test('times in seconds, sizes in bytes, in buckets that add up', async () => {
   ]);
 });
 
+test('a backend has two metrics, where there is one', async () => {
+  expect(await values('raccoon_backend')).toEqual([]);
+  let backendReady = true;
+  const withBackend = new Metrics({ ...sources, backendReady: () => backendReady });
+  withBackend.batch({ model: 'small@0.2.0', worker: 0, images: 1, dropped: 0, ...TIMES, retries: 2 });
+  expect(await withBackend.text()).toContain('\nraccoon_backend_ready 1\n');
+  expect(await withBackend.text()).toContain('\nraccoon_backend_retries_total 2\n');
+  backendReady = false;
+  expect(await withBackend.text()).toContain('\nraccoon_backend_ready 0\n');
+});
+
+const TIMES = { decodeMs: 1, inferMs: 1, retries: 0 };
+
 test('a value on a bound is in its bucket', async () => {
-  metrics.batch({ model: 'small@0.2.0', worker: 0, images: 16, dropped: 2, decodeMs: 1, inferMs: 1 });
-  metrics.batch({ model: 'small@0.2.0', worker: 0, images: 17, dropped: 1, decodeMs: 1, inferMs: 1 });
+  metrics.batch({ model: 'small@0.2.0', worker: 0, images: 16, dropped: 2, ...TIMES });
+  metrics.batch({ model: 'small@0.2.0', worker: 0, images: 17, dropped: 1, ...TIMES });
   const lines = await values('raccoon_batch');
   expect(lines).toContain('raccoon_batch_images_bucket{bundle="small",le="8"} 0');
   expect(lines).toContain('raccoon_batch_images_bucket{bundle="small",le="16"} 1');

@@ -25,6 +25,8 @@ export interface MetricSources {
   certificateExpires(): Date | undefined;
   /** Calls without a token, or with one that nobody knows. */
   unauthenticated(): number;
+  /** Whether the server that runs the networks is ready; absent: the workers run them. */
+  backendReady?(): boolean;
   /** Whether a caller is one of the operator's own: others' names must not become labels. */
   knows(caller: string): boolean;
 }
@@ -74,6 +76,7 @@ export class Metrics implements Observer {
   readonly #models = new Map<string, BundleSeries>();
   readonly #callers = new Map<string, Map<string, number>>();
   readonly #workers = { started: 0, died: 0, retired: 0 };
+  #backendRetries = 0;
   #arrived = 0;
   #ended = 0;
 
@@ -166,6 +169,14 @@ export class Metrics implements Observer {
     );
     this.#gauge('raccoon_ready', '1 while requests are served', () => Number(sources.ready()));
     this.#gauge('raccoon_draining', '1 from SIGTERM on', () => Number(sources.draining()));
+    if (sources.backendReady) {
+      this.#gauge('raccoon_backend_ready', '1 while the backend runs every model', () =>
+        Number(sources.backendReady!()),
+      );
+      this.#count('raccoon_backend_retries_total', 'Batches that a second try saved', [], (add) =>
+        add({}, this.#backendRetries),
+      );
+    }
     this.#modelGauges();
   }
 
@@ -209,8 +220,9 @@ export class Metrics implements Observer {
     codes.set(code, (codes.get(code) ?? 0) + 1);
   }
 
-  batch({ model, images, dropped }: BatchFacts): void {
+  batch({ model, images, dropped, retries }: BatchFacts): void {
     const series = this.#of(model);
+    this.#backendRetries += retries;
     if (images > 0) series.batch.observe(images);
     series.dropped += dropped;
   }

@@ -13,6 +13,8 @@ export interface Models {
   withCodec(codecId: string): Model | undefined;
   /** The newest version of a bundle; an empty name means the first bundle of the command line. */
   named(name: string): Model | undefined;
+  /** Every version of a bundle that is served, newest first. */
+  versions(name: string): readonly string[];
   /** The newest version of every bundle, first that of the command line. */
   readonly all: readonly Model[];
 }

@@ -39,6 +39,8 @@ export interface BatchFacts {
   readonly dropped: number;
   readonly decodeMs: number;
   readonly inferMs: number;
+  /** How often a backend was asked again. */
+  readonly retries: number;
 }
 
 /** What the pipeline tells whoever watches it. Every call is synchronous and must not throw. */

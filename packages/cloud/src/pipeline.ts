@@ -6,13 +6,15 @@ import {
   type Result,
   type TransportErrorCode,
 } from '@raccoon/transport';
+import { remoteModel, type BackendTarget } from './backend-target.ts';
 import { ripeAt, type BatchLimits } from './batching.ts';
 import type { Model, ModelHost } from './model.ts';
 import type { Observer } from './observer.ts';
 import { RequestQueue, type Full, type QueueLimits, type Queued } from './queue.ts';
 import { ServiceTime, smooth } from './service-time.ts';
-import type { BatchDone, BatchItem, ModelFiles } from './worker-frames.ts';
-import { WorkerPool } from './worker-pool.ts';
+import { Usage } from './usage.ts';
+import type { BatchDone, BatchFailed, BatchItem, ModelFiles } from './worker-frames.ts';
+import { EMBEDDED, WorkerPool } from './worker-pool.ts';
 import type { Batch, Death, WorkerProcess } from './worker-process.ts';
 
 export interface PipelineLimits extends QueueLimits, BatchLimits {
@@ -30,6 +32,17 @@ export interface PipelineOptions {
   /** Of one inference; workers x threads should not be more than the processors. */
   readonly threads: number;
   readonly observer: Observer;
+  /** Who runs the networks; default: the workers. */
+  readonly backend?: PipelineBackend | undefined;
+}
+
+/** Another server that runs the networks. */
+export interface PipelineBackend {
+  readonly target: BackendTarget;
+  /** For a batch, ms. */
+  readonly timeoutMs: number;
+  /** Batches of one worker that it has at a time. */
+  readonly batches: number;
 }
 
 /** What an image in slices still lacks, and when it can do without. */
@@ -96,6 +109,8 @@ export interface PipelineStats {
   readonly workers: number;
   /** What these workers can do, as measured lately; 0: not known yet. */
   readonly imagesPerSecond: number;
+  /** Share of their time in which they worked, of late. */
+  readonly utilisation: number;
 }
 
 /** A full batch is handed to a worker that has about this much left to do, ms: early enough that it never waits. */
@@ -180,6 +195,9 @@ export class Pipeline implements ModelHost {
   /** Waiting for their clients: the same limits and the same fairness, but apart, so that they keep nobody out. */
   readonly #incomplete: RequestQueue<Request>;
   readonly #pool: WorkerPool<RequestBatch>;
+  readonly #backend: PipelineBackend | undefined;
+  /** Batches that a worker has under way at a time. */
+  readonly #slots: number;
   readonly #models = new Map<string, Loaded>();
   /** Without an answer, in the order of their arrival. */
   readonly #open = new Set<Request>();
@@ -190,18 +208,22 @@ export class Pipeline implements ModelHost {
   #broken: string | undefined;
   /** ms of one worker for one image, of late. */
   #msPerImage = 0;
+  readonly #usage = new Usage();
   #dispatching = false;
   #dispatchTimer: NodeJS.Timeout | undefined;
   #expiryTimer: NodeJS.Timeout | undefined;
   #expiryAt = Infinity;
 
-  constructor({ limits, workers, threads, observer }: PipelineOptions) {
+  constructor({ limits, workers, threads, observer, backend }: PipelineOptions) {
     this.#limits = limits;
     this.#observer = observer;
     this.#queue = new RequestQueue(limits);
     this.#incomplete = new RequestQueue(limits);
+    const kind = backend ? ({ program: 'backend-worker', slots: backend.batches } as const) : EMBEDDED;
+    this.#backend = backend;
+    this.#slots = kind.slots;
     this.#pool = new WorkerPool(
-      { workers, threads, maxBatchMs: limits.maxBatchMs },
+      { workers, kind, threads, maxBatchMs: limits.maxBatchMs },
       {
         ready: (worker) => {
           this.#broken = undefined;
@@ -253,13 +275,14 @@ export class Pipeline implements ModelHost {
       incomplete: this.#incomplete.requests,
       incompleteBytes: this.#incomplete.bytes,
       workers,
-      imagesPerSecond: this.#msPerImage > 0 ? (1000 * workers) / this.#msPerImage : 0,
+      imagesPerSecond: this.#msPerImage > 0 ? (1000 * workers * this.#slots) / this.#msPerImage : 0,
+      utilisation: this.#usage.share(now, workers * this.#slots),
     };
   }
 
   async load(model: Model): Promise<void> {
     const number = this.#numbers++;
-    await this.#pool.load(number, await filesOf(model));
+    await this.#pool.load(number, await filesOf(model, this.#backend));
     const time = new ServiceTime(this.#limits.maxBatch);
     this.#models.set(model.key, { model, number, time, open: 0, dropped: 0, onIdle: undefined });
   }
@@ -371,10 +394,13 @@ export class Pipeline implements ModelHost {
     clearTimeout(this.#dispatchTimer);
     const now = performance.now();
     let lookAt = Infinity;
-    for (const worker of this.#pool.ready) {
-      if (worker.batches.length === 0) lookAt = Math.min(lookAt, this.#feedIdle(worker, now));
+    // a first batch for everybody before anybody gets a second
+    for (let slot = 0; slot < this.#slots; slot++) {
+      for (const worker of this.#pool.ready) {
+        if (worker.batches.length === slot) lookAt = Math.min(lookAt, this.#feedIdle(worker, now));
+      }
     }
-    if (this.#queue.requests >= this.#limits.maxBatch) {
+    if (this.#slots === 1 && this.#queue.requests >= this.#limits.maxBatch) {
       for (const worker of this.#pool.ready) {
         const [running, next] = worker.batches;
         if (!running || next) continue;
@@ -433,21 +459,23 @@ export class Pipeline implements ModelHost {
     return true;
   }
 
-  #done(worker: WorkerProcess<RequestBatch>, batch: RequestBatch, outcome: BatchDone | string): void {
+  #done(worker: WorkerProcess<RequestBatch>, batch: RequestBatch, outcome: BatchDone | BatchFailed): void {
     const { requests, loaded, dropped } = batch;
-    if (typeof outcome === 'string') {
+    if (outcome.kind === 'failed') {
       this.#dispatch();
-      for (const request of requests)
-        this.#settle(request, refused('internal', `inference failed: ${outcome}`));
+      const { code, message, reason } = outcome;
+      const retryAfterMs = code === 'overloaded' ? RETRY_MS : 0;
+      for (const request of requests) this.#settle(request, refused(code, message, reason, retryAfterMs));
       return;
     }
-    const { outcomes, decodeMs, inferMs } = outcome;
+    const { outcomes, decodeMs, inferMs, retries } = outcome;
     loaded.time.observe(requests.length, decodeMs + inferMs);
     this.#msPerImage = smooth(this.#msPerImage, (decodeMs + inferMs) / requests.length);
+    this.#usage.add(performance.now(), decodeMs + inferMs);
     this.#dispatch(); // before the answers, so that the worker does not wait for them
     for (const [i, request] of requests.entries()) {
       if (request.state !== 'running') continue; // nobody needs it any more
-      const { result, corrupt } = outcomes[i]!;
+      const { result, fault } = outcomes[i]!;
       request.queueMs += request.cutAt - request.arrivedAt;
       request.decodeMs += decodeMs;
       request.inferMs += inferMs;
@@ -460,7 +488,7 @@ export class Pipeline implements ModelHost {
       if (result) this.#settle(request, { result, ...times });
       else
         this.#settle(request, {
-          refusal: refusal('corrupt-bitstream', corrupt.message, corrupt.code),
+          refusal: refusal(fault.code, fault.message, fault.reason),
           ...times,
         });
     }
@@ -472,16 +500,17 @@ export class Pipeline implements ModelHost {
       dropped,
       decodeMs,
       inferMs,
+      retries,
     });
   }
 
   /**
-   * Only the first of a dead worker's batches ran. Any of its requests may have killed it, so each of them gets one more
+   * Only a dead worker's first batches ran, one for each slot. Any of its requests may have killed it, so each of them gets one more
    * worker, alone; what kills that one, too, is not tried again.
    */
-  #runAgain([ran, next]: readonly RequestBatch[], { how, message }: Death): void {
+  #runAgain(batches: readonly RequestBatch[], { how, message }: Death): void {
     const now = performance.now();
-    for (const request of ran?.requests ?? []) {
+    for (const request of batches.slice(0, this.#slots).flatMap(({ requests }) => requests)) {
       if (request.state !== 'running') continue;
       if (this.#stopped || (++request.deaths > 1 && how === 'killed')) {
         this.#settle(request, refused('unavailable', `its worker ended (${message}): send it again`));
@@ -494,12 +523,11 @@ export class Pipeline implements ModelHost {
         this.#again.push([this.#requeue(request, now)]);
       }
     }
-    if (next)
+    for (const { requests } of batches.slice(this.#slots)) {
       this.#again.push(
-        next.requests
-          .filter(({ state }) => state === 'running')
-          .map((request) => this.#requeue(request, now)),
+        requests.filter(({ state }) => state === 'running').map((request) => this.#requeue(request, now)),
       );
+    }
     if (this.#stopped) this.#refuseWaiting(SHUTTING_DOWN);
   }
 
@@ -562,7 +590,7 @@ export class Pipeline implements ModelHost {
   #serviceMs(images: Iterable<[model: string, images: number]>): number {
     let ms = 0;
     for (const [model, count] of images) ms += this.#models.get(model)!.time.all(count);
-    return ms / Math.max(1, this.#pool.ready.size);
+    return ms / Math.max(1, this.#pool.ready.size * this.#slots);
   }
 
   /** One timer for all: it is for the first that is due, and most are answered before. */
@@ -620,10 +648,14 @@ function refusal(code: TransportErrorCode, message: string, reason: string, retr
 }
 
 /** What workers need of a bundle; read once, and verified by that. */
-async function filesOf({ bundle }: Model): Promise<ModelFiles> {
+export async function filesOf({ bundle }: Model, backend: PipelineBackend | undefined): Promise<ModelFiles> {
   const { manifest } = bundle;
   const codecs = [];
   for (const { id, tables } of manifest.codecs) codecs.push({ id, tables: await bundle.read(tables) });
+  if (backend) {
+    const remote = remoteModel(backend.target, manifest, backend.timeoutMs);
+    return { codecs, decoder: NO_BYTES, classifier: NO_BYTES, latent: manifest.latent, remote };
+  }
   return {
     codecs,
     decoder: await bundle.read(manifest.decoder.file),
@@ -631,3 +663,5 @@ async function filesOf({ bundle }: Model): Promise<ModelFiles> {
     latent: manifest.latent,
   };
 }
+
+const NO_BYTES = new Uint8Array(0);

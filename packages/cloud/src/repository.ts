@@ -168,6 +168,11 @@ export class Repository implements Models {
     return name === '' ? this.#all[0] : this.#byName.get(name);
   }
 
+  versions(name: string): readonly string[] {
+    const own = this.#serving.filter(({ manifest }) => manifest.name === name);
+    return own.map(({ manifest }) => manifest.version);
+  }
+
   withCodec(codecId: string): Model | undefined {
     return this.#byCodec.get(codecId);
   }

@@ -12,7 +12,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest';
 import type { AdmissionLimits } from './admission.ts';
 import type { Model, Models } from './model.ts';
 import type { RequestEnd, RequestFacts } from './observer.ts';
-import type { Job, Outcome } from './pipeline.ts';
+import type { Job, Outcome, PipelineStats } from './pipeline.ts';
 import { CloudService } from './service.ts';
 
 let bundle: Bundle;
@@ -40,6 +40,17 @@ function setUp(limits: Partial<AdmissionLimits> = {}, run: (job: Job) => Outcome
   const jobs: Job[] = [];
   const ends: (RequestFacts & RequestEnd)[] = [];
   let arrived = 0;
+  const stats: PipelineStats = {
+    waiting: 3,
+    bytes: 300,
+    oldestMs: 7,
+    inFlight: 2,
+    incomplete: 1,
+    incompleteBytes: 100,
+    workers: 1,
+    imagesPerSecond: 100,
+    utilisation: 0.5,
+  };
   const all: Model[] = [bundle, other].map((served) => ({
     key: `${served.manifest.name}@${served.manifest.version}`,
     bundle: served,
@@ -47,6 +58,8 @@ function setUp(limits: Partial<AdmissionLimits> = {}, run: (job: Job) => Outcome
   const models: Models = {
     withCodec: (id) => all.find(({ bundle: { codecs } }) => codecs.has(id)),
     named: (name) => all.find(({ bundle: { manifest } }) => name === '' || name === manifest.name),
+    versions: (name) =>
+      all.flatMap(({ bundle: { manifest } }) => (manifest.name === name ? [manifest.version] : [])),
     all,
   };
   const service = new CloudService({
@@ -55,6 +68,9 @@ function setUp(limits: Partial<AdmissionLimits> = {}, run: (job: Job) => Outcome
       infer: async (job) => {
         jobs.push(job);
         return run(job);
+      },
+      get stats() {
+        return stats;
       },
     },
     observer: {
@@ -91,6 +107,15 @@ const failure = (id: number, code: string, message = ''): object => ({
   error: { code, message: expect.stringContaining(message) },
 });
 
+test('its load is what waits and what runs, and whether it leaves', () => {
+  const load = { images: 5, imagesPerSecond: 100, utilisation: 0.5 };
+  const { service } = setUp();
+  expect(service.load()).toEqual({ ...load, draining: false });
+  const { service: leaving } = setUp();
+  leaving.draining = true;
+  expect(leaving.load()).toEqual({ ...load, draining: true });
+});
+
 test('a request becomes a job, and its outcome the answer', async () => {
   const { infer, jobs } = setUp();
   expect(await infer(1)).toEqual({ id: 1, ...ANSWER, bundleVersion: bundle.manifest.version });
@@ -116,6 +141,33 @@ test('the codec in the payload says which bundle answers, and the answer says it
   const answer = await infer(1, { payload: payload(1, { id: OTHER_CODEC }) });
   expect(answer.bundleVersion).toBe('7.0.0');
   expect(jobs[0]!.model.bundle).toBe(other);
+});
+
+test('who names a bundle is answered by that one or not at all', async () => {
+  const { infer, ends } = setUp();
+  const { name, version } = bundle.manifest;
+  expect((await infer(1, { bundle: name, bundleVersion: version })).error).toBeUndefined();
+  const wrong = [
+    { bundle: 'other' },
+    { bundle: name, bundleVersion: '0.0.1' },
+    { bundle: name, payload: payload(1, { id: OTHER_CODEC }) },
+  ];
+  for (const request of wrong) {
+    expect(await infer(2, request)).toMatchObject(failure(2, 'unknown-codec', 'was asked for'));
+    expect(ends.at(-1)).toMatchObject({ reason: 'other-bundle' });
+  }
+});
+
+test('a model is described by its name, for those who may use it', () => {
+  const { service } = setUp();
+  const { name, version, classes } = bundle.manifest;
+  const described = { name, versions: [version], classes: classes.length };
+  expect(service.model('', caller)).toEqual(described);
+  expect(service.model(name, caller)).toEqual(described);
+  expect(() => service.model('nobody', caller)).toThrow(expect.objectContaining({ code: 'not-found' }));
+  expect(() => service.model(name, { ...caller, bundles: ['other'] })).toThrow(
+    expect.objectContaining({ code: 'forbidden' }),
+  );
 });
 
 test('a refusal of the pipeline is an error, with its advice and its version', async () => {

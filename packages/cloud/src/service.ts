@@ -10,30 +10,39 @@ import {
   type InferenceService,
   type InferRequest,
   type InferResponse,
+  type ServiceLoad,
   type ServiceWelcome,
   type TransportErrorCode,
 } from '@raccoon/transport';
 import { Admission, mayUse, type AdmissionLimits } from './admission.ts';
+import type { OipModel, OipModels } from '@raccoon/transport/node';
 import type { Model, Models } from './model.ts';
 import type { Observer, RequestFacts } from './observer.ts';
 import type { Outcome, Pipeline } from './pipeline.ts';
 
 const DEFAULT_TOP_K = 5;
 const FILE_CHUNK_BYTES = 64 * 1024;
+/** A load that was measured is told to all streams for so long, ms. */
+const LOAD_MS = 50;
 
 export interface ServiceOptions {
   readonly models: Models;
-  readonly pipeline: Pick<Pipeline, 'infer'>;
+  readonly pipeline: Pick<Pipeline, 'infer' | 'stats'>;
   readonly observer: Observer;
   readonly limits: AdmissionLimits;
 }
 
 /** admission -> queue -> batch -> workers -> answer. Knows no sockets. */
-export class CloudService implements InferenceService {
+export class CloudService implements InferenceService, OipModels {
+  /** Told to clients that have somewhere else to go. */
+  draining = false;
   readonly #models: Models;
-  readonly #pipeline: Pick<Pipeline, 'infer'>;
+  readonly #pipeline: ServiceOptions['pipeline'];
   readonly #observer: Observer;
   readonly #admission: Admission;
+  #load: ServiceLoad = { images: 0, imagesPerSecond: 0, utilisation: 0, draining: false };
+  /** Of the load, `performance.now()`. */
+  #measuredAt = -Infinity;
 
   constructor({ models, pipeline, observer, limits }: ServiceOptions) {
     this.#models = models;
@@ -111,6 +120,21 @@ export class CloudService implements InferenceService {
   refused(code: TransportErrorCode, caller: Caller, request?: InferRequest): void {
     this.#observer.arrived();
     this.#observer.ended(factsOf(request, caller), { code, reason: 'transport', ...NO_TIMES, totalMs: 0 });
+  }
+
+  load(): ServiceLoad {
+    const now = performance.now();
+    if (now - this.#measuredAt < LOAD_MS) return this.#load;
+    const { waiting, inFlight, imagesPerSecond, utilisation } = this.#pipeline.stats;
+    this.#measuredAt = now;
+    this.#load = { images: waiting + inFlight, imagesPerSecond, utilisation, draining: this.draining };
+    return this.#load;
+  }
+
+  model(name: string, caller: Caller): OipModel {
+    const { manifest } = this.#named(name, caller).bundle;
+    const versions = this.#models.versions(manifest.name);
+    return { name: manifest.name, versions, classes: manifest.classes.length };
   }
 
   getBundle(name: string, caller: Caller): BundleInfo {

@@ -29,25 +29,45 @@ const toWorker: ToWorker[] = [
   { kind: 'unload', model: 0xffff_ffff },
   {
     kind: 'batch',
+    id: 0xffff_fffe,
     model: 1,
     items: [
       { slices: [bytes(1, 2, 3)], topK: 5, wantLogits: false },
       { slices: [bytes(), bytes(255)], topK: 0xffff_ffff, wantLogits: true },
     ],
   },
-  { kind: 'batch', model: 1, items: [] },
+  { kind: 'batch', id: 0, model: 1, items: [] },
+  {
+    kind: 'load',
+    model: 8,
+    threads: 1,
+    files: {
+      codecs: [{ id: '0123456789ab', tables: bytes(1) }],
+      decoder: bytes(),
+      classifier: bytes(),
+      latent: { channels: 1, height: 2, width: 3 },
+      remote: {
+        address: 'triton:8001',
+        tls: { ca: 'ca.pem' },
+        model: 'm-1.2.3',
+        timeoutMs: 5000,
+        classes: 1000,
+      },
+    },
+  },
 ];
 
 const fromWorker: FromWorker[] = [
   { kind: 'started' },
   { kind: 'loaded', model: 3 },
   { kind: 'not-loaded', model: 3, message: 'wörse' },
-  { kind: 'failed', message: '' },
+  { kind: 'failed', id: 9, code: 'internal', reason: '', message: '' },
   {
     kind: 'done',
+    id: 0xffff_ffff,
     outcomes: [
       { result: { top: [{ index: 999, probability: 1 / 3, logit: -1.5 }], margin: 0.1 } },
-      { corrupt: { code: 'checksum', message: 'dämaged' } },
+      { fault: { code: 'corrupt-bitstream', reason: 'checksum', message: 'dämaged' } },
       {
         result: {
           top: [
@@ -61,6 +81,7 @@ const fromWorker: FromWorker[] = [
     ],
     decodeMs: 0.123,
     inferMs: 1e6,
+    retries: 1,
   },
 ];
 

@@ -1,4 +1,5 @@
-import type { Result } from '@raccoon/transport';
+import type { Result, TransportErrorCode } from '@raccoon/transport';
+import type { RemoteModel } from './backend-target.ts';
 
 // What service and worker say to each other over a socket pair: a length (uint32), a kind (uint8), and a body, numbers
 // little-endian. Written by hand because it is three times as cheap as structured clones (docs/decisions/0009).
@@ -11,10 +12,18 @@ export interface BatchItem {
   readonly wantLogits: boolean;
 }
 
-/** One per item, in order: a result, or why its bitstream cannot be decoded. */
+/** Why there is no result. */
+export interface WorkerFault {
+  readonly code: TransportErrorCode;
+  /** What exactly: a codec error's code, say. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** One per item, in order: a result, or what is wrong with this image alone. */
 export type ItemOutcome =
-  | { readonly result: Result; readonly corrupt?: undefined }
-  | { readonly corrupt: { readonly code: string; readonly message: string }; readonly result?: undefined };
+  | { readonly result: Result; readonly fault?: undefined }
+  | { readonly fault: WorkerFault; readonly result?: undefined };
 
 /** The parts of a bundle that a worker needs; bytes as the bundle verified them. */
 export interface ModelFiles {
@@ -23,20 +32,27 @@ export interface ModelFiles {
   readonly decoder: Uint8Array;
   readonly classifier: Uint8Array;
   readonly latent: { readonly channels: number; readonly height: number; readonly width: number };
+  /** Who runs the networks, if it is not the worker itself; such a worker gets no networks. */
+  readonly remote?: RemoteModel;
 }
 
 /** `model`: a number that the service chose when it loaded the model. */
 export type ToWorker =
   | { readonly kind: 'load'; readonly model: number; readonly threads: number; readonly files: ModelFiles }
   | { readonly kind: 'unload'; readonly model: number }
-  | { readonly kind: 'batch'; readonly model: number; readonly items: readonly BatchItem[] };
+  | {
+      readonly kind: 'batch';
+      readonly id: number;
+      readonly model: number;
+      readonly items: readonly BatchItem[];
+    };
 
 export type FromWorker =
   | { readonly kind: 'started' }
   | { readonly kind: 'loaded'; readonly model: number }
   | { readonly kind: 'not-loaded'; readonly model: number; readonly message: string }
-  | BatchDone
-  | { readonly kind: 'failed'; readonly message: string };
+  | (BatchDone & { readonly id: number })
+  | (BatchFailed & { readonly id: number });
 
 /** Times in ms, of the whole batch. */
 export interface BatchDone {
@@ -44,6 +60,13 @@ export interface BatchDone {
   readonly outcomes: readonly ItemOutcome[];
   readonly decodeMs: number;
   readonly inferMs: number;
+  /** How often a backend was asked again. */
+  readonly retries: number;
+}
+
+/** A whole batch without results: a network or a backend failed. */
+export interface BatchFailed extends WorkerFault {
+  readonly kind: 'failed';
 }
 
 const toWorkerKinds = ['load', 'unload', 'batch'] as const;
@@ -55,13 +78,17 @@ const CLASS_BYTES = 16;
 
 export function encodeToWorker(message: ToWorker): Buffer {
   const kind = toWorkerKinds.indexOf(message.kind);
-  if (message.kind === 'batch') return encodeBatch(kind, message.model, message.items);
+  if (message.kind === 'batch') return encodeBatch(kind, message);
   if (message.kind === 'unload') return encodeJson(kind, { model: message.model });
   const { model, threads, files } = message;
-  const { codecs, decoder, classifier, latent } = files;
+  const { codecs, decoder, classifier, latent, remote } = files;
   const blobs = [...codecs.map(({ tables }) => tables), decoder, classifier];
   const sizes = blobs.map(({ length }) => length);
-  return encodeJson(kind, { model, threads, latent, codecs: codecs.map(({ id }) => id), sizes }, blobs);
+  return encodeJson(
+    kind,
+    { model, threads, latent, remote, codecs: codecs.map(({ id }) => id), sizes },
+    blobs,
+  );
 }
 
 /** `frame`: from the kind on. What comes out are views of it. */
@@ -70,18 +97,24 @@ export function decodeToWorker(frame: Buffer): ToWorker {
   if (kind === 'batch') return decodeBatch(frame);
   const [head, blobs] = decodeJson<LoadHead>(frame);
   if (kind === 'unload') return { kind, model: head.model };
-  const { model, threads, latent, codecs, sizes } = head;
+  const { model, threads, latent, remote, codecs, sizes } = head;
   let at = 0;
   const parts = sizes.map((size) => blobs.subarray(at, (at += size)));
   const [decoder, classifier] = parts.slice(codecs.length) as [Buffer, Buffer];
   const tables = codecs.map((id, i) => ({ id, tables: parts[i]! }));
-  return { kind, model, threads, files: { codecs: tables, decoder, classifier, latent } };
+  return {
+    kind,
+    model,
+    threads,
+    files: { codecs: tables, decoder, classifier, latent, ...(remote && { remote }) },
+  };
 }
 
 interface LoadHead {
   model: number;
   threads: number;
   latent: ModelFiles['latent'];
+  remote?: RemoteModel;
   codecs: string[];
   sizes: number[];
 }
@@ -139,16 +172,17 @@ function decodeJson<T>(frame: Buffer): [T, Buffer] {
   return [JSON.parse(frame.toString('utf8', 5, end)) as T, frame.subarray(end)]; // our own process wrote it
 }
 
-// batch: model, images (uint32 each); for each image topK (uint32), wantLogits, slices (uint8 each), bytes of each slice
+// batch: id, model, images (uint32 each); for each image topK (uint32), wantLogits, slices (uint8 each), bytes of each slice
 // (uint32); then the slices.
-function encodeBatch(kind: number, model: number, items: readonly BatchItem[]): Buffer {
-  let bytes = 8;
+function encodeBatch(kind: number, { id, model, items }: ToWorker & { readonly kind: 'batch' }): Buffer {
+  let bytes = 12;
   for (const { slices } of items) {
     bytes += 6;
     for (const slice of slices) bytes += 4 + slice.length;
   }
   const frame = frameOf(kind, bytes);
-  let at = frame.writeUInt32LE(model, LENGTH_BYTES + 1);
+  let at = frame.writeUInt32LE(id, LENGTH_BYTES + 1);
+  at = frame.writeUInt32LE(model, at);
   at = frame.writeUInt32LE(items.length, at);
   for (const { slices, topK, wantLogits } of items) {
     at = frame.writeUInt32LE(topK, at);
@@ -166,10 +200,11 @@ function encodeBatch(kind: number, model: number, items: readonly BatchItem[]): 
 }
 
 function decodeBatch(frame: Buffer): ToWorker {
-  const model = frame.readUInt32LE(1);
+  const id = frame.readUInt32LE(1);
+  const model = frame.readUInt32LE(5);
   const heads: { topK: number; wantLogits: boolean; sizes: number[] }[] = [];
-  let at = 9;
-  for (let i = frame.readUInt32LE(5); i > 0; i--) {
+  let at = 13;
+  for (let i = frame.readUInt32LE(9); i > 0; i--) {
     const topK = frame.readUInt32LE(at);
     const wantLogits = frame[at + 4] === 1;
     const slices = frame[at + 5]!;
@@ -183,40 +218,40 @@ function decodeBatch(frame: Buffer): ToWorker {
     topK,
     wantLogits,
   }));
-  return { kind: 'batch', model, items };
+  return { kind: 'batch', id, model, items };
 }
 
-// done: decodeMs, inferMs (float64 each), images (uint32); for each image classes (uint32) and
+// done: decodeMs, inferMs (float64 each), id, retries, images (uint32 each); for each image classes (uint32) and
 //   a result: margin (float64), each class's index (uint32), logit (float32), probability (float64); logits (uint32), float32 each;
-//   no classes, a bitstream that cannot be decoded: bytes of code and message (uint8, uint32), both in UTF-8.
-function encodeDone(kind: number, { outcomes, decodeMs, inferMs }: BatchDone): Buffer {
-  let bytes = 20;
-  const texts = outcomes.map(({ result, corrupt }) => {
+//   no classes, a fault: its bytes (uint32), JSON.
+function encodeDone(kind: number, done: BatchDone & { readonly id: number }): Buffer {
+  const { id, outcomes, decodeMs, inferMs, retries } = done;
+  let bytes = 28;
+  const texts = outcomes.map(({ result, fault }) => {
     if (result) {
       bytes += 16 + CLASS_BYTES * result.top.length + 4 * (result.logits?.length ?? 0);
       return undefined;
     }
-    const code = Buffer.from(corrupt.code);
-    const message = Buffer.from(corrupt.message);
-    bytes += 9 + code.length + message.length;
-    return { code, message };
+    const text = Buffer.from(JSON.stringify(fault));
+    bytes += 8 + text.length;
+    return text;
   });
   const frame = frameOf(kind, bytes);
   let at = frame.writeDoubleLE(decodeMs, LENGTH_BYTES + 1);
   at = frame.writeDoubleLE(inferMs, at);
+  at = frame.writeUInt32LE(id, at);
+  at = frame.writeUInt32LE(retries, at);
   at = frame.writeUInt32LE(outcomes.length, at);
   for (const [i, { result }] of outcomes.entries()) {
     if (result) {
       at = writeResult(frame, at, result);
       continue;
     }
-    const { code, message } = texts[i]!;
+    const text = texts[i]!;
     at = frame.writeUInt32LE(0, at);
-    frame[at++] = code.length;
-    at = frame.writeUInt32LE(message.length, at);
-    frame.set(code, at);
-    frame.set(message, at + code.length);
-    at += code.length + message.length;
+    at = frame.writeUInt32LE(text.length, at);
+    frame.set(text, at);
+    at += text.length;
   }
   return frame;
 }
@@ -235,21 +270,15 @@ function writeResult(frame: Buffer, start: number, { top, margin, logits }: Resu
   return at + logits.byteLength;
 }
 
-function decodeDone(frame: Buffer): BatchDone {
+function decodeDone(frame: Buffer): BatchDone & { readonly id: number } {
   const outcomes: ItemOutcome[] = [];
-  let at = 21;
-  for (let i = frame.readUInt32LE(17); i > 0; i--) {
+  let at = 29;
+  for (let i = frame.readUInt32LE(25); i > 0; i--) {
     const classes = frame.readUInt32LE(at);
     at += 4;
     if (classes === 0) {
-      const message = at + 5 + frame[at]!;
-      const end = message + frame.readUInt32LE(at + 1);
-      outcomes.push({
-        corrupt: {
-          code: frame.toString('utf8', at + 5, message),
-          message: frame.toString('utf8', message, end),
-        },
-      });
+      const end = at + 4 + frame.readUInt32LE(at);
+      outcomes.push({ fault: JSON.parse(frame.toString('utf8', at + 4, end)) as WorkerFault });
       at = end;
       continue;
     }
@@ -269,5 +298,12 @@ function decodeDone(frame: Buffer): BatchDone {
       outcomes.push({ result: { top, margin, logits: new Float32Array(bytes.buffer) } });
     }
   }
-  return { kind: 'done', outcomes, decodeMs: frame.readDoubleLE(1), inferMs: frame.readDoubleLE(9) };
+  return {
+    kind: 'done',
+    id: frame.readUInt32LE(17),
+    outcomes,
+    decodeMs: frame.readDoubleLE(1),
+    inferMs: frame.readDoubleLE(9),
+    retries: frame.readUInt32LE(21),
+  };
 }

@@ -1,7 +1,7 @@
-import { CodecError, decodeBitstream, parseTables, type Codec } from '@raccoon/codec';
+import type { Codec } from '@raccoon/codec';
 import * as ort from 'onnxruntime-node';
-import { toResult } from './result.ts';
-import type { BatchDone, BatchItem, ItemOutcome, ModelFiles } from './worker-frames.ts';
+import { codecsOf, DecodedBatch } from './decoded-batch.ts';
+import type { BatchDone, BatchItem, ModelFiles } from './worker-frames.ts';
 
 /** A bundle's cloud half, ready to run: bitstreams -> symbols -> features -> logits -> results. */
 export class WorkerModel {
@@ -13,17 +13,13 @@ export class WorkerModel {
   /** (B, C, h, w), used again by every batch. */
   #symbols = new Int16Array(0);
 
-  private constructor(
-    codecs: ReadonlyMap<string, Codec>,
-    latent: ModelFiles['latent'],
-    decoder: ort.InferenceSession,
-    classifier: ort.InferenceSession,
-  ) {
-    this.#codecs = codecs;
-    this.#latent = latent;
+  private constructor(files: ModelFiles, decoder: ort.InferenceSession, classifier: ort.InferenceSession) {
+    const { channels, height, width } = files.latent;
+    this.#codecs = codecsOf(files);
+    this.#latent = files.latent;
     this.#decoder = decoder;
     this.#classifier = classifier;
-    this.#imageSymbols = latent.channels * latent.height * latent.width;
+    this.#imageSymbols = channels * height * width;
   }
 
   /**
@@ -32,9 +28,6 @@ export class WorkerModel {
    * @throws Error
    */
   static async load(files: ModelFiles, threads: number): Promise<WorkerModel> {
-    const codecs = new Map<string, Codec>(
-      files.codecs.map(({ id, tables }) => [id, { id, tables: parseTables(tables) }]),
-    );
     const options: ort.InferenceSession.SessionOptions = {
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
@@ -44,47 +37,27 @@ export class WorkerModel {
     };
     const decoder = await ort.InferenceSession.create(files.decoder, options);
     const classifier = await ort.InferenceSession.create(files.classifier, options);
-    const model = new WorkerModel(codecs, files.latent, decoder, classifier);
+    const model = new WorkerModel(files, decoder, classifier);
     await model.#infer(new Int16Array(model.#imageSymbols), [0]);
     return model;
   }
 
-  /** What is wrong with one image's bitstream is its outcome, and nothing to the others. @throws Error of a network */
+  /** @throws Error of a network */
   async run(items: readonly BatchItem[]): Promise<BatchDone> {
     const start = performance.now();
     if (this.#symbols.length < items.length * this.#imageSymbols) {
       this.#symbols = new Int16Array(items.length * this.#imageSymbols);
     }
-    const outcomes = Array.from<ItemOutcome>({ length: items.length });
-    const points: number[] = [];
-    const decoded: number[] = []; // item of each image in the batch
-    for (const [i, { slices }] of items.entries()) {
-      try {
-        const { symbols, point } = decodeBitstream(slices, this.#codecs);
-        this.#symbols.set(symbols, points.length * this.#imageSymbols);
-        points.push(point);
-        decoded.push(i);
-      } catch (error) {
-        if (!(error instanceof CodecError)) throw error;
-        outcomes[i] = { corrupt: { code: error.code, message: error.message } };
-      }
-    }
+    const batch = new DecodedBatch(items, this.#codecs, this.#imageSymbols, this.#symbols);
     const decodedAt = performance.now();
-    if (points.length > 0) {
-      const logits = await this.#infer(this.#symbols.subarray(0, points.length * this.#imageSymbols), points);
-      const classes = logits.length / points.length;
-      for (const [row, i] of decoded.entries()) {
-        const { topK, wantLogits } = items[i]!;
-        outcomes[i] = {
-          result: toResult(logits.subarray(row * classes, (row + 1) * classes), topK, wantLogits),
-        };
-      }
-    }
+    const { symbols, points } = batch;
+    const logits = points.length > 0 ? await this.#infer(symbols, points) : new Float32Array(0);
     return {
       kind: 'done',
-      outcomes,
+      outcomes: batch.outcomes(logits),
       decodeMs: decodedAt - start,
       inferMs: performance.now() - decodedAt,
+      retries: 0,
     };
   }
 

@@ -7,7 +7,7 @@ import type { Bundle } from '@raccoon/bundle';
 import { openBundle } from '@raccoon/bundle/node';
 import { encodeBitstream, type CodecTables } from '@raccoon/codec';
 import { afterEach, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import type { BatchDone, BatchItem, ItemOutcome, ModelFiles } from './worker-frames.ts';
+import type { BatchDone, BatchFailed, BatchItem, ItemOutcome, ModelFiles } from './worker-frames.ts';
 import { WorkerPool, type PoolOptions } from './worker-pool.ts';
 import type { Batch, Death, WorkerProcess } from './worker-process.ts';
 
@@ -40,7 +40,7 @@ class Pool {
   readonly events: string[] = [];
   readonly deaths: { batches: readonly Batch[]; death: Death }[] = [];
   readonly pool: WorkerPool<Batch>;
-  #done = new Map<Batch, (outcome: BatchDone | string) => void>();
+  #done = new Map<Batch, (outcome: BatchDone | BatchFailed) => void>();
   #changed: () => void = () => undefined;
 
   constructor(options: Partial<PoolOptions> = {}) {
@@ -84,9 +84,12 @@ class Pool {
     return [...this.pool.ready][0]!;
   }
 
-  outcome(items: BatchItem[], { worker = this.worker, model = MODEL } = {}): Promise<BatchDone | string> {
+  outcome(
+    items: BatchItem[],
+    { worker = this.worker, model = MODEL } = {},
+  ): Promise<BatchDone | BatchFailed> {
     const batch = { model, items };
-    const done = new Promise<BatchDone | string>((resolve) => this.#done.set(batch, resolve));
+    const done = new Promise<BatchDone | BatchFailed>((resolve) => this.#done.set(batch, resolve));
     worker.run(batch);
     return done;
   }
@@ -96,7 +99,7 @@ class Pool {
     where?: { worker?: WorkerProcess<Batch>; model?: number },
   ): Promise<BatchDone> {
     const outcome = await this.outcome(items, where);
-    if (typeof outcome === 'string') throw new Error(outcome);
+    if (outcome.kind === 'failed') throw new Error(outcome.message);
     return outcome;
   }
 }
@@ -113,12 +116,14 @@ function item(seed: number, point = 0, tables: CodecTables = bundle.codec.tables
   return { slices: [slice!], topK: 3, wantLogits: true };
 }
 
-function corrupt(code: string, message: string): object {
-  return { corrupt: { code, message: expect.stringContaining(message) } };
+const NOT_LOADED = { kind: 'failed', code: 'internal', message: expect.stringContaining('not loaded') };
+
+function corrupt(reason: string, message: string): object {
+  return { fault: { code: 'corrupt-bitstream', reason, message: expect.stringContaining(message) } };
 }
 
 function logits(outcome: ItemOutcome | undefined): Float32Array {
-  if (!outcome?.result) throw new Error(outcome?.corrupt.message ?? 'no outcome');
+  if (!outcome?.result) throw new Error(outcome?.fault.message ?? 'no outcome');
   return outcome.result.logits!;
 }
 
@@ -188,7 +193,7 @@ describe('a batch', () => {
   test('of nothing but corrupt images is answered', async () => {
     const cloud = await Pool.start();
     const { outcomes } = await cloud.run([item(1, 0, { ...bundle.codec.tables, channels: 1 })]);
-    expect(outcomes).toMatchObject([{ corrupt: { code: 'channel-range' } }]);
+    expect(outcomes).toMatchObject([{ fault: { reason: 'channel-range' } }]);
   });
 
   test('several workers run several at once, and one takes several after another', async () => {
@@ -263,7 +268,7 @@ describe('models', () => {
     for (const worker of cloud.pool.ready) {
       logits((await cloud.run([item(1)], { worker, model: 2 })).outcomes[0]);
       // nobody asks for one that is gone; if somebody did, it would be an error and not the end
-      expect(await cloud.outcome([item(1)], { worker })).toContain('not loaded');
+      expect(await cloud.outcome([item(1)], { worker })).toMatchObject(NOT_LOADED);
     }
   });
 
@@ -286,7 +291,8 @@ describe('models', () => {
     await expect(cloud.pool.load(3, files)).rejects.toThrow('no worker');
     await cloud.event('ready', 2);
     logits((await cloud.run([item(1)], { model: 2 })).outcomes[0]);
-    for (const model of [MODEL, 3]) expect(await cloud.outcome([item(1)], { model })).toContain('not loaded');
+    for (const model of [MODEL, 3])
+      expect(await cloud.outcome([item(1)], { model })).toMatchObject(NOT_LOADED);
   });
 });
 

@@ -1,8 +1,10 @@
-import type { BatchDone, ModelFiles } from './worker-frames.ts';
-import { WorkerProcess, type Batch, type Death } from './worker-process.ts';
+import type { BatchDone, BatchFailed, ModelFiles } from './worker-frames.ts';
+import { WorkerProcess, type Batch, type Death, type WorkerKind } from './worker-process.ts';
 
 export interface PoolOptions {
   readonly workers: number;
+  /** Default: it runs the networks itself, one batch at a time. */
+  readonly kind?: WorkerKind;
   /** Of one inference. */
   readonly threads: number;
   /** Longest time for a batch, ms; a worker that needs more is killed. */
@@ -12,9 +14,8 @@ export interface PoolOptions {
 export interface PoolEvents<B extends Batch> {
   /** A worker takes batches: it has every model. */
   ready(worker: WorkerProcess<B>): void;
-  /** `outcome` is a message where a network failed. */
-  done(worker: WorkerProcess<B>, batch: B, outcome: BatchDone | string): void;
-  /** A worker is gone; `batches`: what it had, oldest first. Only the first of them can have to do with it. */
+  done(worker: WorkerProcess<B>, batch: B, outcome: BatchDone | BatchFailed): void;
+  /** A worker is gone; `batches`: what it had, oldest first. Only its first `slots` can have to do with it. */
   died(worker: WorkerProcess<B>, batches: readonly B[], death: Death): void;
   /** A worker that was asked to end has ended. */
   retired(worker: WorkerProcess<B>): void;
@@ -24,6 +25,8 @@ export interface PoolEvents<B extends Batch> {
 
 /** A worker that dies sooner than this after it was ready, ms, makes the next wait. */
 const YOUNG_MS = 10_000;
+/** The usual worker. */
+export const EMBEDDED: WorkerKind = { program: 'worker', slots: 1 };
 const FIRST_DELAY_MS = 100;
 const LAST_DELAY_MS = 30_000;
 
@@ -98,7 +101,8 @@ export class WorkerPool<B extends Batch> {
   }
 
   async #spawn(): Promise<void> {
-    const worker = new WorkerProcess<B>(this.#spawned++, this.#options.maxBatchMs, {
+    const { kind = EMBEDDED, maxBatchMs } = this.#options;
+    const worker = new WorkerProcess<B>(this.#spawned++, kind, maxBatchMs, {
       done: (...facts) => this.#events.done(...facts),
       died: (_, batches, death) => this.#died(worker, batches, death),
     });

@@ -1,11 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
+import { dirname, join } from 'node:path';
 import {
   FrameReader,
   decodeFromWorker,
   encodeToWorker,
   type BatchDone,
+  type BatchFailed,
   type BatchItem,
   type FromWorker,
   type ModelFiles,
@@ -13,7 +15,15 @@ import {
 } from './worker-frames.ts';
 
 // by the package's own name, so that it is the compiled file also when the rest runs from source
-const workerFile = createRequire(import.meta.url).resolve('@raccoon/cloud/worker');
+const programs = dirname(createRequire(import.meta.url).resolve('@raccoon/cloud/worker'));
+
+/** What kind of process a worker is. */
+export interface WorkerKind {
+  /** It runs the networks itself, or has a backend run them. */
+  readonly program: 'worker' | 'backend-worker';
+  /** Batches that it has under way at a time. */
+  readonly slots: number;
+}
 
 /** What a worker is told to run. */
 export interface Batch {
@@ -30,9 +40,8 @@ export interface Death {
 }
 
 export interface WorkerEvents<B extends Batch> {
-  /** The oldest batch that it has is done; `outcome` is a message where a network failed. */
-  done(worker: WorkerProcess<B>, batch: B, outcome: BatchDone | string): void;
-  /** It is gone; `batches`: what it had, oldest first. Only the first of them can have to do with it. */
+  done(worker: WorkerProcess<B>, batch: B, outcome: BatchDone | BatchFailed): void;
+  /** It is gone; `batches`: what it had, oldest first. Only its first `slots` can have to do with it. */
   died(worker: WorkerProcess<B>, batches: readonly B[], death: Death): void;
 }
 
@@ -42,11 +51,12 @@ interface Waiter {
 }
 
 /**
- * One child process. Takes messages one after another, so a second batch may wait in its socket while the first runs.
+ * One child process. What it does not run yet waits in its socket, so a second batch may be there while the first runs.
  * Killing it harms nobody else: native code that crashes does just that.
  */
 export class WorkerProcess<B extends Batch> {
   readonly id: number;
+  readonly slots: number;
   /** Resolves when it can be told something. @throws Error it could not start */
   readonly started: Promise<void>;
   /** Resolves when it is gone. */
@@ -58,21 +68,26 @@ export class WorkerProcess<B extends Batch> {
   readonly #child: ChildProcess;
   readonly #socket: Socket | undefined;
   readonly #batches: B[] = [];
+  /** Of each of them. */
+  readonly #ids: number[] = [];
   readonly #loads = new Map<number, Waiter>();
   readonly #hangMs: number;
   readonly #events: WorkerEvents<B>;
+  #nextId = 0;
   #starting = true;
   #ending = false;
   #hangTimer: NodeJS.Timeout | undefined;
   #cause: Death | undefined;
 
   /** @param hangMs longest time for a batch or a load; then it is killed */
-  constructor(id: number, hangMs: number, events: WorkerEvents<B>) {
+  constructor(id: number, { program, slots }: WorkerKind, hangMs: number, events: WorkerEvents<B>) {
     this.id = id;
+    this.slots = slots;
     this.#hangMs = hangMs;
     this.#events = events;
     // no options of this process: the compiled worker must not be sent to sources
-    this.#child = spawn(process.execPath, [workerFile], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] });
+    const file = join(programs, `${program}.js`);
+    this.#child = spawn(process.execPath, [file], { stdio: ['ignore', 'ignore', 'inherit', 'pipe'] });
     this.#socket = this.#child.stdio[3] as Socket | undefined; // a pipe of Node is a socket pair; none if spawning failed
     let start: Waiter;
     this.started = new Promise((resolve, reject) => {
@@ -109,14 +124,16 @@ export class WorkerProcess<B extends Batch> {
     return this.#child.pid;
   }
 
-  /** Batches that it has: the first one runs. */
+  /** Batches that it has, oldest first: as many as it has slots run. */
   get batches(): readonly B[] {
     return this.#batches;
   }
 
   run(batch: B): void {
+    const id = this.#nextId++ % 2 ** 32;
+    this.#ids.push(id);
     if (this.#batches.push(batch) === 1) this.#begin();
-    this.#send({ kind: 'batch', model: batch.model, items: batch.items });
+    this.#send({ kind: 'batch', id, model: batch.model, items: batch.items });
   }
 
   /** Resolves when the model was loaded and run once. @throws Error */
@@ -165,9 +182,11 @@ export class WorkerProcess<B extends Batch> {
         this.#loads.delete(message.model);
         break;
       default: {
-        const batch = this.#batches.shift()!;
+        const at = this.#ids.indexOf(message.id);
+        this.#ids.splice(at, 1);
+        const [batch] = this.#batches.splice(at, 1);
         if (this.#batches.length > 0) this.#begin();
-        this.#events.done(this, batch, message.kind === 'done' ? message : message.message);
+        this.#events.done(this, batch!, message);
       }
     }
     this.#watch();

@@ -63,12 +63,19 @@ async function answer(message: ToWorker): Promise<FromWorker | undefined> {
     models.delete(model);
     return undefined;
   }
+  const { id, items } = message;
   try {
     const loaded = models.get(model);
     if (!loaded) throw new Error(`model ${model} is not loaded`);
-    return await loaded.run(message.items);
+    return { ...(await loaded.run(items)), id };
   } catch (error) {
-    return { kind: 'failed', message: (error as Error).message };
+    return {
+      kind: 'failed',
+      id,
+      code: 'internal',
+      reason: '',
+      message: `inference failed: ${(error as Error).message}`,
+    };
   }
 }
 

@@ -1,4 +1,5 @@
 import type { PhotoOutcome } from './evaluate.ts';
+import { parseResults, type ResultRow } from './results.ts';
 
 /** A rate-accuracy curve: points by rising rate. */
 export interface Curve {
@@ -34,6 +35,7 @@ interface PlainCurve {
  * - `{"bpp": [...], "top1": [...]}`, in percent; where no top1 is above 1 they are shares, as in the files of the paper's
  *   release, and become percent;
  * - `{"curves": {"<name>": {"bpp", "top1"}}}`;
+ * - what `raccoon eval --out` writes: one curve for each series that has several rates, called as it is, `webp effort=4`;
  * - what `raccoon eval --json` writes: one curve for each n and precision, called `n=8` or `n=8 int8`.
  * @param origin for messages
  * @throws Error naming what is wrong
@@ -42,7 +44,9 @@ export function readCurves(json: unknown, origin: string): Curve[] {
   const value = json as Partial<PlainCurve> & {
     curves?: Record<string, PlainCurve>;
     points?: EvaluationRow[];
+    format?: string;
   };
+  if (value?.format === 'raccoon-results') return fromSeries(parseResults(value, origin).rows, origin);
   if (Array.isArray(value?.points)) return fromRows(value.points, origin);
   if (value?.curves && typeof value.curves === 'object') {
     return Object.entries(value.curves).map(([name, curve]) => plain(curve, `${origin}#${name}`));
@@ -76,6 +80,18 @@ function fromRows(rows: readonly EvaluationRow[], origin: string): Curve[] {
     curves.set(name, curve);
   }
   return [...curves.values()].map(checked);
+}
+
+/** Rows that send nothing, and series of one rate, are no curves. */
+function fromSeries(rows: readonly ResultRow[], origin: string): Curve[] {
+  const curves = new Map<string, Curve>();
+  for (const { series, payloadBpp, top1, photos } of rows) {
+    if (payloadBpp === 0) continue;
+    const curve = curves.get(series) ?? { name: `${origin}#${series}`, points: [] };
+    curve.points.push({ bpp: payloadBpp, top1, ...(photos && { photos }) });
+    curves.set(series, curve);
+  }
+  return [...curves.values()].filter(({ points }) => points.length > 1).map(checked);
 }
 
 function plain(curve: PlainCurve | null, name: string): Curve {

@@ -1,33 +1,77 @@
 import { basename } from 'node:path';
-import { stemOf, type Bundle, type Precision } from '@raccoon/bundle';
-import { connect, type Classification, type Client } from '@raccoon/client';
+import type { Bundle, Precision } from '@raccoon/bundle';
 import { startCloud } from '@raccoon/cloud';
-import { estimateBits, flushBytes, HEADER_BYTES } from '@raccoon/codec';
-import type { ImageInput } from '@raccoon/edge';
-import { readPixels } from '@raccoon/edge/node';
-import { encodeJpeg } from './jpeg.ts';
+import { shareInterval } from './interval.ts';
+import { peakMemory, resetPeakMemory } from './peak-memory.ts';
 import { labelsOf, type LabelledPhoto } from './photos.ts';
-import { mean, quantile, topClasses } from './ranking.ts';
-import { loadUnsplit } from './unsplit.ts';
-import { startWireMeter, type WireMeter } from './wire-meter.ts';
+import { openPointWay, type ByteSplit } from './point-way.ts';
+import type { PowerMeter } from './power.ts';
+import { mean, quantile } from './ranking.ts';
 
-/** One row of an evaluation; accuracies in percent, times in ms. */
+/** What leaves the edge of one photo. */
+export interface Sent {
+  bytes: number;
+  /** From pixels at the network's size to these bytes, ms. */
+  encodeMs: number;
+  /** Of this, rounding and entropy coding; null where they are not apart. */
+  entropyMs: number | null;
+  /** The first class of the local exit, when it was asked for. */
+  exitClass?: number;
+}
+
+/** What comes back. */
+export interface Answer {
+  /** Five classes, most probable first. */
+  top: readonly number[];
+  /** Decoding and inference, ms. */
+  cloudMs: number;
+}
+
+/** One way of a photo from the edge to its classes. */
+export interface Way<S extends Sent = Sent> {
+  /** Multiply-accumulates at the edge for one image. */
+  readonly edgeMacs: number;
+  readonly edgeParameters: number;
+  /** Photos on their way at any time, at most. */
+  readonly inFlight: number;
+  /** The edge. */
+  encode(photo: string): Promise<S>;
+  /** The cloud. */
+  answer(sent: S): Promise<Answer>;
+  /** All is warm: what is counted on the wire counts from here. */
+  begin?(): void;
+  /** Bytes of TCP payload from edge to cloud since then, mean per photo; absent: no socket. */
+  wireBytes?(): number;
+  close(): Promise<void>;
+}
+
+/** What was measured of one way; accuracies in percent, times in ms. */
 export interface Evaluation {
   images: number;
   top1: number;
+  /** 95 %, by a bootstrap over the photos. */
+  top1Interval: [low: number, high: number];
   top5: number;
+  /** Of the local exit alone; when it was asked for. */
+  exitTop1?: number;
   /** Mean bits of bitstream per pixel of the network's input. */
   payloadBpp: number;
-  /** The same with everything that TCP carried from the edge to the cloud. */
-  wireBpp: number;
+  /** The same with everything that TCP carried from the edge to the cloud; null: no socket. */
+  wireBpp: number | null;
   bytesPerImage: number;
+  /** From pixels at the network's size to the bytes. */
   encodeMs: { p50: number; p95: number };
-  /** Rounding and rANS at the edge, mean. */
-  entropyMs: number;
+  /** Rounding and entropy coding at the edge, mean; null where they are not apart. */
+  entropyMs: number | null;
   /** Queue, decoding and inference in the cloud, mean. */
   cloudMs: number;
   /** Multiply-accumulates at the edge for one image. */
   edgeMacs: number;
+  edgeParameters: number;
+  /** The most resident memory of this process while only the edge's part was done. */
+  peakMemoryMiB: number;
+  /** Of the edge for one image, its photo's decoding included; null: no counter, and no watts to work it out. */
+  energyMillijoule: { value: number; source: 'measured' | 'modelled' } | null;
   /** What became of every photo, in their order. */
   photos: PhotoOutcome[];
 }
@@ -42,21 +86,96 @@ export interface PhotoOutcome {
   bytes: number;
 }
 
-/** Where the bytes of an image go, means per image. */
-export interface ByteSplit {
-  /** rANS words as the integer coding tables estimate them, without flush. */
-  estimated: number;
-  /** rANS words as written, without flush. */
-  words: number;
-  /** The coder's last states, 4 bytes a lane. */
-  flush: number;
-  header: number;
-  /** On a warm stream: the message's fields around the bitstream, */
-  protobuf: number;
-  /** the prefix of each message, */
-  grpc: number;
-  /** and frame headers and frames of the connection's own. */
-  http2: number;
+export type Progress = (done: number, total: number) => void;
+
+/** Photos that the edge encodes with nothing else going on, for its memory and energy. */
+const ALONE = 50;
+
+/**
+ * Measures one way on labelled photos: first the edge alone, then all of it.
+ * @param onProgress called with 0 when all is warm, then after each photo
+ * @throws Error about the photos (an unknown wnid, one that cannot be read)
+ */
+export async function evaluateWay<S extends Sent>(
+  bundle: Bundle,
+  way: Way<S>,
+  photos: readonly LabelledPhoto[],
+  onProgress: Progress = () => undefined,
+  meter?: PowerMeter,
+): Promise<Evaluation> {
+  const labels = labelsOf(bundle, photos);
+  const { input } = bundle.manifest;
+  const alone = await measureEdge(way, photos.slice(0, ALONE), meter);
+  await way.answer(await way.encode(photos[0]!.path)); // warms the cloud up
+  way.begin?.();
+  onProgress(0, photos.length);
+
+  const sent: Sent[] = [];
+  const answers: Answer[] = [];
+  let done = 0;
+  const underWay = new Set<Promise<void>>();
+  for (const [index, { path }] of photos.entries()) {
+    const encoded = await way.encode(path);
+    const { bytes, encodeMs, entropyMs, exitClass } = encoded; // and not what else it holds
+    sent.push({ bytes, encodeMs, entropyMs, ...(exitClass !== undefined && { exitClass }) });
+    const answered = way.answer(encoded).then((answer) => {
+      answers[index] = answer;
+      underWay.delete(answered);
+      onProgress(++done, photos.length);
+    });
+    underWay.add(answered);
+    answered.catch(() => undefined); // also when another photo failed first and nobody waits for this one
+    if (underWay.size >= way.inFlight) await Promise.race(underWay);
+  }
+  await Promise.all(underWay);
+
+  const outcomes = photos.map(({ path, wnid }, i) => ({
+    photo: `${wnid}/${basename(path)}`,
+    right: answers[i]!.top[0] === labels[i],
+    bytes: sent[i]!.bytes,
+  }));
+  const percentOf = (hits: number): number => (100 * hits) / photos.length;
+  const right = outcomes.filter((outcome) => outcome.right).length;
+  const bppOf = (bytes: number): number => (8 * bytes) / (input.width * input.height);
+  const bytesPerImage = mean(sent.map(({ bytes }) => bytes));
+  const encodeMs = sent.map((one) => one.encodeMs);
+  const entropyMs = sent.map((one) => one.entropyMs).filter((one) => one !== null);
+  return {
+    images: photos.length,
+    top1: percentOf(right),
+    top1Interval: shareInterval(right, photos.length),
+    top5: percentOf(answers.filter(({ top }, i) => top.includes(labels[i]!)).length),
+    ...(sent[0]!.exitClass !== undefined && {
+      exitTop1: percentOf(sent.filter(({ exitClass }, i) => exitClass === labels[i]).length),
+    }),
+    payloadBpp: bppOf(bytesPerImage),
+    wireBpp: way.wireBytes ? bppOf(way.wireBytes()) : null,
+    bytesPerImage,
+    encodeMs: { p50: quantile(encodeMs, 0.5), p95: quantile(encodeMs, 0.95) },
+    entropyMs: entropyMs.length > 0 ? mean(entropyMs) : null,
+    cloudMs: mean(answers.map(({ cloudMs }) => cloudMs)),
+    edgeMacs: way.edgeMacs,
+    edgeParameters: way.edgeParameters,
+    ...alone,
+    photos: outcomes,
+  };
+}
+
+async function measureEdge(
+  way: Way,
+  photos: readonly LabelledPhoto[],
+  meter: PowerMeter | undefined,
+): Promise<Pick<Evaluation, 'peakMemoryMiB' | 'energyMillijoule'>> {
+  resetPeakMemory();
+  await way.encode(photos[0]!.path); // loads what it needs
+  meter?.start();
+  for (const { path } of photos) await way.encode(path);
+  const joules = meter?.joules();
+  return {
+    peakMemoryMiB: peakMemory() / 2 ** 20,
+    energyMillijoule:
+      meter && joules !== undefined ? { value: (1000 * joules) / photos.length, source: meter.source } : null,
+  };
 }
 
 export interface PointEvaluation extends Evaluation {
@@ -65,23 +184,18 @@ export interface PointEvaluation extends Evaluation {
   q: number;
   precision: Precision;
   bytes: ByteSplit;
-  /** The local exit alone, percent; when it was asked for. */
-  exitTop1?: number;
 }
 
 export interface PointOptions {
   /** Measure the local exit as well. Then its time is part of `encodeMs`. */
   exit?: boolean;
+  /** `host:port` of a cloud that serves the bundle; default: one of its own, on this machine. */
+  cloud?: string;
 }
 
-export type Progress = (done: number, total: number) => void;
-
-const GRPC_PREFIX_BYTES = 5; // compression flag (1), message length (4)
-const IN_FLIGHT = 8;
-
 /**
- * Measures operating points of a bundle on labelled photos: edge -> gRPC over loopback -> cloud, the way that
- * users' images take. Photos are classified 1,000-way or however many classes the bundle has.
+ * Measures operating points of a bundle on labelled photos, in this process: edge -> gRPC -> cloud, the way that users' images
+ * take. Photos are classified 1,000-way or however many classes the bundle has.
  * @throws Error about the photos (an unknown wnid, one that cannot be read)
  */
 export async function evaluatePoints(
@@ -89,201 +203,26 @@ export async function evaluatePoints(
   photos: readonly LabelledPhoto[],
   points: readonly number[],
   onProgress: Progress = () => undefined,
-  { exit = false }: PointOptions = {},
+  { exit = false, cloud }: PointOptions = {},
 ): Promise<PointEvaluation[]> {
-  if (exit && !bundle.manifest.exit) {
-    throw new Error(`${bundle.manifest.name} has no local exit: train and export it with this version`);
-  }
-  const labels = labelsOf(bundle, photos);
-  const cloud = await startCloud({ bundle, listen: '127.0.0.1:0' });
-  const meter = await startWireMeter(cloud.port);
-  const client = await connect({ cloud: meter.address, bundle });
+  labelsOf(bundle, photos); // or says now what is wrong with them
+  const own = cloud === undefined ? await startCloud({ bundle, listen: '127.0.0.1:0' }) : undefined;
   try {
     const rows: PointEvaluation[] = [];
     for (const point of points) {
+      const { n, q, precision = 'float32' } = bundle.manifest.points[point]!;
+      const way = await openPointWay(bundle, point, { cloud: cloud ?? own!.address, exit });
       const progress: Progress = (done) =>
         onProgress(rows.length * photos.length + done, points.length * photos.length);
-      rows.push(await evaluatePoint(client, meter, photos, labels, point, exit, progress));
+      try {
+        const evaluation = await evaluateWay(bundle, way, photos, progress);
+        rows.push({ point, n, q, precision, ...evaluation, bytes: way.split() });
+      } finally {
+        await way.close();
+      }
     }
     return rows;
   } finally {
-    await client.close();
-    meter.close();
-    await cloud.close();
+    await own?.close();
   }
-}
-
-async function evaluatePoint(
-  client: Client,
-  meter: WireMeter,
-  photos: readonly LabelledPhoto[],
-  labels: readonly number[],
-  point: number,
-  exit: boolean,
-  onProgress: Progress,
-): Promise<PointEvaluation> {
-  const { manifest, codec } = client.bundle;
-  const { height: h, width: w } = manifest.latent;
-  const pixels = manifest.input.width * manifest.input.height;
-  const { n, q, precision = 'float32', edgeMacs } = manifest.points[point]!;
-
-  await client.send('', await client.edge.encode(photos[0]!.path, point, { exit })); // warms stream and encoder up
-  meter.reset();
-  const answers: Classification[] = [];
-  const estimates: number[] = [];
-  const flushes: number[] = [];
-  const entropyMs: number[] = [];
-  let exitHits = 0;
-  const sending = new Set<Promise<void>>();
-  for (const [index, { path }] of photos.entries()) {
-    const encoded = await client.edge.encode(path, point, { exit });
-    if (encoded.exitLogits && topClasses(encoded.exitLogits, 1)[0] === labels[index]) exitHits++;
-    estimates.push(estimateBits(encoded.symbols, { h, w }, point, codec) / 8);
-    flushes.push(flushBytes(encoded.slices));
-    entropyMs.push(encoded.codecMs);
-    const sent = client.send(path, encoded, index).then((answer) => {
-      answers.push(answer);
-      sending.delete(sent);
-      onProgress(answers.length, photos.length);
-    });
-    sending.add(sent);
-    sent.catch(() => undefined); // also when another photo failed first and nobody waits for this one
-    if (sending.size >= IN_FLIGHT) await Promise.race(sending);
-  }
-  await Promise.all(sending);
-
-  const bytes = mean(answers.map((answer) => answer.bytes));
-  const flush = mean(flushes);
-  const { sent, sentData } = meter.read();
-  const wire = sent / photos.length;
-  const data = sentData / photos.length;
-  const encodeMs = answers.map((answer) => answer.encodeMs);
-  const outcomes = answers
-    .toSorted((a, b) => a.index - b.index)
-    .map(({ index, top, bytes: size }) => outcomeOf(photos[index]!, top[0]!.index === labels[index], size));
-  const hits = (k: number): number =>
-    answers.filter((answer) => answer.top.slice(0, k).some((score) => score.index === labels[answer.index]))
-      .length;
-  return {
-    point,
-    n,
-    q,
-    precision,
-    images: photos.length,
-    top1: (100 * hits(1)) / photos.length,
-    top5: (100 * hits(5)) / photos.length,
-    ...(exit && { exitTop1: (100 * exitHits) / photos.length }),
-    payloadBpp: (8 * bytes) / pixels,
-    wireBpp: (8 * wire) / pixels,
-    bytesPerImage: bytes,
-    encodeMs: { p50: quantile(encodeMs, 0.5), p95: quantile(encodeMs, 0.95) },
-    entropyMs: mean(entropyMs),
-    cloudMs: mean(answers.map((answer) => answer.queueMs + answer.decodeMs + answer.inferMs)),
-    edgeMacs,
-    bytes: {
-      estimated: mean(estimates),
-      words: bytes - HEADER_BYTES - flush,
-      flush,
-      header: HEADER_BYTES,
-      protobuf: data - GRPC_PREFIX_BYTES - bytes,
-      grpc: GRPC_PREFIX_BYTES,
-      http2: wire - data,
-    },
-    photos: outcomes,
-  };
-}
-
-function outcomeOf({ path, wnid }: LabelledPhoto, right: boolean, bytes: number): PhotoOutcome {
-  return { photo: `${wnid}/${basename(path)}`, right, bytes };
-}
-
-/**
- * The unsplit network on the same photos: the whole of it on the edge, no byte sent.
- * @throws BundleError `no-stem` where there is none; Error about the photos
- */
-export async function evaluateUnsplit(
-  bundle: Bundle,
-  photos: readonly LabelledPhoto[],
-  onProgress?: Progress,
-): Promise<Evaluation> {
-  const edgeMacs = stemOf(bundle.manifest).macs + bundle.manifest.classifier.macs;
-  return evaluateWhole(bundle, photos, unsent, edgeMacs, onProgress);
-}
-
-/**
- * The baseline: photos sent as JPEG at the network's size, the unsplit network in the cloud. No socket: `wireBpp`
- * counts the file alone.
- */
-export function evaluateJpeg(
-  bundle: Bundle,
-  photos: readonly LabelledPhoto[],
-  quality: number,
-  onProgress?: Progress,
-): Promise<Evaluation> {
-  const { input } = bundle.manifest;
-  const asJpeg = async (path: string): Promise<SentPhoto> => {
-    const pixels = await readPixels(path, input);
-    const start = performance.now();
-    const { jpeg } = await encodeJpeg(pixels, input.width, input.height, quality);
-    return { image: jpeg, bytes: jpeg.length, encodeMs: performance.now() - start };
-  };
-  return evaluateWhole(bundle, photos, asJpeg, 0, onProgress);
-}
-
-/** What the unsplit network gets to see of a photo, and what that cost. */
-interface SentPhoto {
-  image: ImageInput;
-  bytes: number;
-  encodeMs: number;
-}
-
-async function unsent(path: string): Promise<SentPhoto> {
-  return { image: path, bytes: 0, encodeMs: 0 };
-}
-
-async function evaluateWhole(
-  bundle: Bundle,
-  photos: readonly LabelledPhoto[],
-  sendPhoto: (path: string) => Promise<SentPhoto>,
-  edgeMacs: number,
-  onProgress: Progress = () => undefined,
-): Promise<Evaluation> {
-  const labels = labelsOf(bundle, photos);
-  const { input } = bundle.manifest;
-  const network = await loadUnsplit(bundle);
-  const sizes: number[] = [];
-  const encodeMs: number[] = [];
-  const networkMs: number[] = [];
-  const outcomes: PhotoOutcome[] = [];
-  let top5 = 0;
-  try {
-    for (const [i, photo] of photos.entries()) {
-      const sent = await sendPhoto(photo.path);
-      const start = performance.now();
-      const top = topClasses(await network.classify(sent.image), 5);
-      networkMs.push(performance.now() - start);
-      sizes.push(sent.bytes);
-      encodeMs.push(sent.encodeMs);
-      outcomes.push(outcomeOf(photo, top[0] === labels[i], sent.bytes));
-      if (top.includes(labels[i]!)) top5++;
-      onProgress(i + 1, photos.length);
-    }
-  } finally {
-    await network.release();
-  }
-  const bpp = (8 * mean(sizes)) / (input.width * input.height);
-  const edgeMs = edgeMacs > 0 ? networkMs : encodeMs;
-  return {
-    images: photos.length,
-    top1: (100 * outcomes.filter(({ right }) => right).length) / photos.length,
-    top5: (100 * top5) / photos.length,
-    payloadBpp: bpp,
-    wireBpp: bpp,
-    bytesPerImage: mean(sizes),
-    encodeMs: { p50: quantile(edgeMs, 0.5), p95: quantile(edgeMs, 0.95) },
-    entropyMs: 0,
-    cloudMs: edgeMacs > 0 ? 0 : mean(networkMs),
-    edgeMacs,
-    photos: outcomes,
-  };
 }

@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import { encodeImage } from './codecs.ts';
 
 /** A photo as JPEG at one quality. */
 export interface JpegPhoto {
@@ -17,8 +17,7 @@ export async function encodeJpeg(
   height: number,
   quality: number,
 ): Promise<JpegPhoto> {
-  const image = sharp(pixels, { raw: { width, height, channels: 3 } });
-  return { jpeg: new Uint8Array(await image.jpeg({ quality, mozjpeg: true }).toBuffer()), quality };
+  return { jpeg: await encodeImage(pixels, width, height, { format: 'jpeg', quality, effort: 1 }), quality };
 }
 
 /** The JPEG whose size is nearest to `bytes`: by bisection over quality 1 to 100, or JPEG's smallest. */

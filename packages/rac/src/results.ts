@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { PhotoOutcome } from './evaluate.ts';
+import type { ByteSplit } from './point-way.ts';
 
 /**
  * One method with one setting on one set of photos. Accuracies in percent, rates in bits per pixel of the network's input,
@@ -16,12 +17,18 @@ export interface ResultRow {
   settings: Record<string, string | number | boolean>;
   images: number;
   top1: number;
+  /** 95 %, by a bootstrap over the photos. */
+  top1Interval?: [low: number, high: number] | undefined;
   top5: number;
+  /** Of the local exit alone; where it was asked for. */
+  exitTop1?: number | undefined;
   payloadBpp: number;
   /** With everything that TCP carried from the edge to the cloud. */
   wireBpp: number | null;
   bytesPerImage: number;
-  /** From the photo to the bytes. */
+  /** Where they go, where it is known. */
+  bytes?: ByteSplit | undefined;
+  /** From the photo's pixels at the network's size to the bytes. */
   encodeMs: { p50: number; p95: number } | null;
   /** Rounding and entropy coding at the edge, mean. */
   entropyMs: number | null;
@@ -44,12 +51,25 @@ export interface ResultsFile {
   version: 1;
   /** ISO 8601. */
   createdAt: string;
-  /** That reproduces it. */
+  /** That reproduces it; one a line where there were several. */
   command: string;
   environment: { cpu: string; cores: number; threads: number; node: string; raccoon: string };
-  data: { name: string; images: number; seed: number | null };
+  data: {
+    name: string;
+    images: number;
+    /** Of the sample; null: all photos. */
+    seed: number | null;
+    /** Of the photos' names. */
+    id?: string | undefined;
+  };
   /** The network that every method's cloud runs: comparisons hold within one. */
-  bundle: { name: string; version: string; classes: number };
+  bundle: {
+    name: string;
+    version: string;
+    classes: number;
+    /** Of its files. */
+    id?: string | undefined;
+  };
   rows: ResultRow[];
 }
 
@@ -64,10 +84,23 @@ const resultRow: z.ZodType<ResultRow> = z.strictObject({
   settings: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   images: z.int().positive(),
   top1: percent,
+  top1Interval: z.tuple([percent, percent]).optional(),
   top5: percent,
+  exitTop1: percent.optional(),
   payloadBpp: amount,
   wireBpp: amount.nullable(),
   bytesPerImage: amount,
+  bytes: z
+    .strictObject({
+      estimated: amount,
+      words: amount,
+      flush: amount,
+      header: amount,
+      protobuf: amount,
+      grpc: amount,
+      http2: amount,
+    })
+    .optional(),
   encodeMs: z.strictObject({ p50: amount, p95: amount }).nullable(),
   entropyMs: amount.nullable(),
   cloudMs: amount.nullable(),
@@ -92,8 +125,13 @@ const resultsFile: z.ZodType<ResultsFile> = z.strictObject({
     node: text,
     raccoon: text,
   }),
-  data: z.strictObject({ name: text, images: z.int().positive(), seed: z.int().nullable() }),
-  bundle: z.strictObject({ name: text, version: text, classes: z.int().positive() }),
+  data: z.strictObject({
+    name: text,
+    images: z.int().positive(),
+    seed: z.int().nullable(),
+    id: text.optional(),
+  }),
+  bundle: z.strictObject({ name: text, version: text, classes: z.int().positive(), id: text.optional() }),
   rows: z.array(resultRow).min(1),
 });
 

@@ -13,14 +13,15 @@ export interface WireMeter {
   close(): void;
 }
 
-/** Starts a relay to `port` on 127.0.0.1. */
-export async function startWireMeter(port: number): Promise<WireMeter> {
+/** Starts a relay. @param to `host:port`, or a port of 127.0.0.1 */
+export async function startWireMeter(to: number | string): Promise<WireMeter> {
+  const [, host = '127.0.0.1', port = to] = /^\[?(.+?)\]?:(\d+)$/.exec(String(to)) ?? [];
   let sent = 0;
   let sentData = 0;
   let received = 0;
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
-    const target = connect(port, '127.0.0.1');
+    const target = connect(Number(port), host);
     const ends = [client, target] as const;
     for (const socket of ends) {
       sockets.add(socket);

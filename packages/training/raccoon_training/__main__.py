@@ -4,14 +4,18 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from typing import NoReturn
 
 from . import (
+    compound,
+    costs,
     evaluate,
     evaluate_classifier,
     evaluate_paper,
     export,
     import_bundle,
+    shrink,
     train,
     train_classifier,
     train_paper,
@@ -50,7 +54,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(1, f"{'raccoon' if CALLED_AS else self.prog}: {message}; --help shows what there is\n")
 
 
+def end_with_stdin() -> None:
+    """Whoever started this ended, in whatever way: others may take over the folder, so this ends as well."""
+    while os.read(0, 1):  # not sys.stdin, whose lock would stay taken at the interpreter's end
+        pass
+    os._exit(1)
+
+
 def main() -> None:
+    if os.environ.get("RACCOON_END_WITH_STDIN"):
+        threading.Thread(target=end_with_stdin, daemon=True).start()
     parser = Parser(
         prog="raccoon_training", description="Train split models and export them as bundles.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -60,11 +73,14 @@ def main() -> None:
         ("train", train, train.train),
         ("evaluate", evaluate, evaluate.run),
         ("export", export, export.export),
+        ("shrink", shrink, shrink.shrink),
+        ("compound", compound, compound.run),
         ("train-classifier", train_classifier, train_classifier.train),
         ("evaluate-classifier", evaluate_classifier, evaluate_classifier.run),
         ("train-paper", train_paper, train_paper.train),
         ("evaluate-paper", evaluate_paper, evaluate_paper.run),
         ("import", import_bundle, import_bundle.run),
+        ("costs", costs, costs.run),
     ):
         about = module.__doc__.split(". ")[0].rstrip(".")
         prog = CALLED_AS or f"raccoon_training {name}"

@@ -89,15 +89,26 @@ class StudentEncoder(nn.Sequential):
 
 
 class StudentDecoder(nn.Sequential):
-    """latent (B, C, h, w) -> features (B, F, h + 1, w + 1)."""
+    """latent (B, C, h, w) -> features (B, F, h + 1, w + 1), or half of that with stride 2.
 
-    def __init__(self, latent_channels: int = 24, feature_channels: int = 256):
+    widths: inside; by default twice the features' channels, then as many.
+    """
+
+    def __init__(
+        self,
+        latent_channels: int = 24,
+        feature_channels: int = 256,
+        widths: tuple[int, int] | None = None,
+        *,
+        stride: int = 1,
+    ):
+        first, second = widths or (2 * feature_channels, feature_channels)
         super().__init__(
-            nn.Conv2d(latent_channels, 2 * feature_channels, 2, padding=1, bias=False),
-            GDN(2 * feature_channels, inverse=True),
-            nn.Conv2d(2 * feature_channels, feature_channels, 2, bias=False),
-            GDN(feature_channels, inverse=True),
-            nn.Conv2d(feature_channels, feature_channels, 2, padding=1, bias=False),
+            nn.Conv2d(latent_channels, first, 2, padding=1, bias=False),
+            GDN(first, inverse=True),
+            nn.Conv2d(first, second, 2, bias=False),
+            GDN(second, inverse=True),
+            nn.Conv2d(second, feature_channels, 2, stride, padding=1, bias=False),
         )
 
 
@@ -118,6 +129,8 @@ TWO_STAGES = (
     Stage(frozen=("classifier",), weights=LossWeights(split=1, taps=1, prediction=0)),
     Stage(frozen=("encoder", "bottleneck"), weights=LossWeights(split=0, taps=0, prediction=0.5)),
 )
+# one cloud classifier for many encoders: the second stage has the decoder alone
+TWO_STAGES_FIXED = (TWO_STAGES[0], Stage(frozen=("encoder", "bottleneck", "classifier"), weights=TWO_STAGES[1].weights))
 
 
 @dataclass(frozen=True)
@@ -128,14 +141,14 @@ class Configuration:
     stages: tuple[Stage, ...]
     flops: float
 
-    def model(self, classifier: ResNetClassifier) -> PaperModel:
-        """A model to train, with this classifier behind it."""
+    def model(self, classifier: ResNetClassifier, channels: int = 24) -> PaperModel:
+        """A model to train, with this classifier behind it. channels: of Entropic Student's latent."""
         features = classifier.feature_channels
         if self.name == "B":
             return PaperModel(PatchEncoder(3, 4, 72, 24), QuarterDecoder(24, features), classifier)
         if self.name == "C":
             return paper_model(4, classifier)
-        return PaperModel(StudentEncoder(), StudentDecoder(24, features), classifier)
+        return PaperModel(StudentEncoder(channels), StudentDecoder(channels, features), classifier)
 
 
 # The widths of B are those of the authors' repository, `s4res`: 3 blocks of 72 channels give the 0.457 G of the table.

@@ -12,9 +12,10 @@ from .checkpoint import read_checkpoint
 from .images import has_split, load_photos
 from .labels import class_indexes, folder_indexes
 from .log import write_rows
+from .mobilenet import MobileNetV2
 from .paper import PaperModel
-from .paper_config import PaperConfig
-from .resnet import ResNet, ResNetClassifier, load_resnet, normalise
+from .paper_config import PaperConfig, load_teacher
+from .resnet import ResNet
 
 BATCH = 25
 
@@ -32,19 +33,25 @@ def load_paper(path: Path) -> tuple[PaperModel, PaperConfig, dict]:
     """The model of a checkpoint, ready to use, its config, and all that was saved with it."""
     state = read_checkpoint(path, PaperConfig)
     config = PaperConfig.parse(state["config"])
-    model = config.build(ResNetClassifier(config.depth, config.classes))
+    model = config.build(config.classifier())
     model.load_state_dict(state["model"])
     return model.eval().requires_grad_(False), config, state
 
 
 @torch.no_grad()
-def evaluate(model: PaperModel, unsplit: ResNet | None, pixels: torch.Tensor, labels: torch.Tensor) -> Score:
+def evaluate(
+    model: PaperModel,
+    config: PaperConfig,
+    unsplit: ResNet | MobileNetV2 | None,
+    pixels: torch.Tensor,
+    labels: torch.Tensor,
+) -> Score:
     """On photos (M, 3, H, W) with labels (M). The rate is the entropy model's, of rounded latents."""
     bits = right = agreeing = unsplit_right = 0.0
     for photos, truth in zip(
         tqdm(pixels.split(BATCH), desc="evaluate", unit="batch"), labels.split(BATCH), strict=True
     ):
-        x = normalise(photos).contiguous(memory_format=torch.channels_last)
+        x = config.backbone.tensor(photos)
         passed = model(x)
         answer = passed.prediction.logits.argmax(1)
         bits += float(passed.bits.double().sum())
@@ -68,13 +75,13 @@ def run(args: argparse.Namespace) -> Score:
     torch.set_num_threads(args.threads)
     model, config, saved = load_paper(args.run / "last.pt")
     model.to(memory_format=torch.channels_last)
-    unsplit = load_resnet(args.weights) if args.weights else None
+    unsplit = load_teacher(args.weights) if args.weights else None
     split = "val" if has_split(args.data, "val") else "train"
-    pixels, wnids = load_photos(args.data, split)
+    pixels, wnids = load_photos(args.data, split, size=config.size)
     labels = class_indexes(args.classes, wnids) if args.classes else folder_indexes(wnids, config.classes)
     every = max(1, len(pixels) // args.photos)  # spread over the classes, whatever the order of the photos
     pixels, labels = pixels[::every][: args.photos], labels[::every][: args.photos]
-    score = evaluate(model, unsplit, pixels, labels)
+    score = evaluate(model, config, unsplit, pixels, labels)
     print(
         f"{config.model}, lambda {config.rate_weight}, step {saved['step']}, {len(pixels)} photos of {split}: "
         f"{score.bpp:.3f} bits per pixel, top-1 {score.top1:.1f} %"
@@ -88,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, required=True, help="photos, as for train-paper; takes val where there is one"
     )
-    parser.add_argument("--weights", type=Path, help="the unsplit ResNet, to compare with")
+    parser.add_argument("--weights", type=Path, help="the unsplit network, to compare with")
     parser.add_argument("--classes", type=Path, help="JSON list of {wnid, name}; else the sorted names of the folders")
     parser.add_argument("--photos", type=int, default=500, help="how many, spread over the split")
     parser.add_argument("--threads", type=int, default=2)

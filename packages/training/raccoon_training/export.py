@@ -21,14 +21,15 @@ from safetensors import safe_open
 from torch import nn
 from tqdm import tqdm
 
+from .adapt import load_unsplit
 from .bundle import check_target, close_folder, open_folder
 from .checkpoint import check_network, load_average
 from .encoder import Encoder
 from .exit_head import ExitHead
-from .images import SIZE, has_split, load_photos, normalise
+from .images import has_split, load_photos, normalise, short_side
 from .labels import read_classes
 from .model import SplitConfig, SplitModel
-from .networks import SplitNetwork, load_network
+from .networks import SplitNetwork
 from .quantise import OPSET as INT8_OPSET
 from .quantise import quantise_graph
 from .reference_coder import Codec, Runs, codec_id, load_codec, quantise, rans_encode, write_tables
@@ -313,12 +314,14 @@ def export(args: argparse.Namespace) -> Path:
     check_target(args.out)
     model, saved = load_average(args.run / "last.pt")
     config = model.config
-    network = load_network(args.weights)
-    check_network(args.run, config, args.weights, network)
+    network = load_unsplit(args.weights, args.extends)
+    check_network(args.run, config, args.weights or args.extends, network)
     if config.cloud_fixed and not args.extends:
         raise ValueError(f"{args.run} has the cloud half of a bundle that exists: --extends says which")
     extended = json.loads((args.extends / "manifest.json").read_text()) if args.extends else None
-    classes = read_classes(args.classes, config.classes)
+    if not args.classes and not extended:
+        raise ValueError("--classes is missing: only a bundle that --extends names brings its own")
+    classes = read_classes(args.classes, config.classes) if args.classes else extended["classes"]
     classifier = model.classifier or network
     round_weights(model.encoder, model.decoder, model.exits, network, classifier)
 
@@ -337,7 +340,8 @@ def export(args: argparse.Namespace) -> Path:
     latent_space = args.latent_space_id or (extended or {}).get("latentSpaceId") or secrets.token_hex(16)
     codecs = [{"id": codec_id(tables, latent_space), "tables": "tables.bin"}]
 
-    image = torch.linspace(-1, 1, 2 * 3 * SIZE * SIZE).reshape(2, 3, SIZE, SIZE)
+    side = config.size
+    image = torch.linspace(-1, 1, 2 * 3 * side * side).reshape(2, 3, side, side)
     with torch.no_grad():
         latent = model.encoder(image, config.stops[-1])
         features = network.stem(image)
@@ -362,14 +366,14 @@ def export(args: argparse.Namespace) -> Path:
     provenance = {}
     int8_encoders = {}
     if int8_stops:
-        calibration, _ = load_photos(args.data, "train", CALIBRATION_PHOTOS)
+        calibration, _ = load_photos(args.data, "train", CALIBRATION_PHOTOS, side)
         provenance["int8"] = {"data": f"{args.data.name} train", "images": len(calibration)}
         for n in int8_stops:
             module = EncoderGraph(model.encoder, model.exits[str(n)], n)
             int8_encoders[n] = write_int8(out / f"encoder-n{n}-int8.onnx", module, {"tensor": image[:1]}, calibration)
 
     rate_split = args.rate_split if has_split(args.data, args.rate_split) else "train"
-    pixels, _ = load_photos(args.data, rate_split, args.rate_photos)
+    pixels, _ = load_photos(args.data, rate_split, args.rate_photos, side)
     bpp = [*expected_bpp(model, pixels).values()]
     if int8_encoders:
         bpp += expected_bpp(model, pixels, int8_encoders).values()
@@ -388,7 +392,7 @@ def export(args: argparse.Namespace) -> Path:
         "licence": "Apache-2.0",
         "description": args.description or describe(config),
         "provenance": {
-            "classifier": origin(network, args.weights),
+            "classifier": origin(network, args.weights) if args.weights else extended["provenance"]["classifier"],
             "training": {
                 "data": args.data.name, "photos": saved["photos"], "hours": round(saved["seconds"] / 3600, 2),
                 "machine": saved["machine"], "command": saved["command"], "seed": saved["seed"],
@@ -400,7 +404,7 @@ def export(args: argparse.Namespace) -> Path:
         "latentSpaceId": latent_space,
         "codecs": codecs,
         "input": {
-            "width": SIZE, "height": SIZE, "shortSide": 256, "filter": "bilinear-antialias",
+            "width": side, "height": side, "shortSide": short_side(side), "filter": "bilinear-antialias",
             "mean": [127.5] * 3, "std": [127.5] * 3,
         },
         "latent": {"channels": channels, "height": h, "width": w},
@@ -465,11 +469,11 @@ def check_size(folder: Path, megabytes: float) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of a training run (last.pt)")
-    parser.add_argument("--weights", type=Path, required=True, help="of the unsplit network, as for train")
+    parser.add_argument("--weights", type=Path, help="of the unsplit network, as for train; default: --extends' own")
     parser.add_argument("--data", type=Path, required=True, help="photos for the expected rates, as for train")
     parser.add_argument("--rate-split", default="val", help="which split of them; train where it does not exist")
     parser.add_argument("--rate-photos", type=int, help="only the first photos of that split")
-    parser.add_argument("--classes", type=Path, required=True, help="JSON list of {wnid, name}, the network's classes")
+    parser.add_argument("--classes", type=Path, help="JSON list of {wnid, name}, default: --extends' own")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write; its name is the bundle's")
     parser.add_argument(
         "--int8", action=argparse.BooleanOptionalAction, default=True,

@@ -2,7 +2,7 @@
 
     <split>-*.tar | <split>/ | ImageFolder -> uint8 (M, 3, 224, 224) -> float32 (B, 3, 224, 224) in [-1, 1]
 
-Shard entries are <split>/<wnid>/<photo>; an ImageFolder has <wnid>/<photo>.
+Shard entries are <split>/<wnid>/<photo>; an ImageFolder has <wnid>/<photo>. Without labels, one folder will do.
 """
 
 import io
@@ -32,13 +32,18 @@ def read_photo(data: bytes, size: int = SIZE) -> np.ndarray:
     """
     image = Image.open(io.BytesIO(data)).convert("RGB")
     if image.size != (size, size):
-        scale = round(size * 256 / 224) / min(image.size)
+        scale = short_side(size) / min(image.size)
         image = image.resize(
             tuple(max(size, int(side * scale + 0.5)) for side in image.size), Image.Resampling.BILINEAR
         )
         left, top = ((side - size) // 2 for side in image.size)
         image = image.crop((left, top, left + size, top + size))
     return np.asarray(image).transpose(2, 0, 1)  # (3, H, W)
+
+
+def short_side(size: int) -> int:
+    """What a photo is resized to before a crop of size x size px."""
+    return round(size * 256 / 224)
 
 
 class Photo(NamedTuple):
@@ -65,11 +70,15 @@ def has_split(source: Path, split: str) -> bool:
 
 
 def list_photos(source: Path, split: str) -> list[Photo]:
-    """The photos of `<source>/<split>-*.tar`, else of the ImageFolder `<source>/<split>`, else of `<source>`."""
+    """The photos of `<source>/<split>-*.tar`, else of the ImageFolder `<source>/<split>`, else of `<source>`.
+
+    A folder without folders of photos is taken as one of photos.
+    """
     photos = [photo for shard in sorted(source.glob(f"{split}-*.tar")) for photo in _list_shard(shard)]
     if not photos:
         folder = source / split if (source / split).is_dir() else source
-        files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
+        found = (sorted(p for p in folder.glob(form) if p.suffix.lower() in SUFFIXES) for form in ("*/*", "*"))
+        files = next(filter(None, found), [])
         photos = [Photo(file.parent.name, file) for file in files]
     if not photos:
         fault = "no photos in" if source.is_dir() else "there is no folder"
@@ -97,29 +106,29 @@ def _list_shard(shard: Path) -> list[Photo]:
     return photos
 
 
-def load_photos(source: Path, split: str, limit: int | None = None) -> tuple[torch.Tensor, list[str]]:
-    """Decodes a split, or its first `limit` photos, into memory: uint8 (M, 3, 224, 224) and the M wnids.
+def load_photos(source: Path, split: str, limit: int | None = None, size: int = SIZE) -> tuple[torch.Tensor, list[str]]:
+    """Decodes a split, or its first `limit` photos, into memory: uint8 (M, 3, size, size) and the M wnids.
 
     Photos that cannot be decoded are named, skipped and counted.
     """
     photos = list_photos(source, split)[:limit]
-    pixels, readable = decode_photos(photos, f"decode {split}")
+    pixels, readable = decode_photos(photos, f"decode {split}", size)
     count_skipped(readable, source)
     if not readable.all():
         pixels = pixels[readable]
     return pixels, [photo.wnid for photo, good in zip(photos, readable.tolist(), strict=True) if good]
 
 
-def decode_photos(photos: Sequence[Photo], title: str | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """uint8 (M, 3, 224, 224) of M photos, and which of them could be decoded (M); names the others.
+def decode_photos(photos: Sequence[Photo], title: str | None, size: int = SIZE) -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 (M, 3, size, size) of M photos, and which of them could be decoded (M); names the others.
 
     title: of the progress bar; None shows none.
     """
-    pixels = torch.empty(len(photos), 3, SIZE, SIZE, dtype=torch.uint8)
+    pixels = torch.empty(len(photos), 3, size, size, dtype=torch.uint8)
     readable = torch.ones(len(photos), dtype=torch.bool)
     for i, photo in enumerate(tqdm(photos, desc=title, unit="photo", disable=title is None)):
         try:
-            pixels[i] = torch.from_numpy(read_photo(photo.read()).copy())
+            pixels[i] = torch.from_numpy(read_photo(photo.read(), size).copy())
         except UNREADABLE as error:
             tqdm.write(f"skipped {photo}: {error}", file=sys.stderr)
             readable[i] = False

@@ -21,23 +21,15 @@ from tqdm import tqdm
 from .bundle import check_target, close_folder, open_folder
 from .decoder import LightDecoder, PaperDecoder
 from .entropic_student import GDN, QuarterDecoder, StudentDecoder, StudentEncoder
+from .evaluate_paper import load_paper
 from .export import FORMAT_VERSION, ClassifierGraph, StemGraph, round_weights, write_graphs
-from .images import SIZE, has_split, load_photos
+from .images import has_split, load_photos, short_side
 from .labels import read_classes
+from .mobilenet import MobileNetV2
 from .paper import PaperModel, PatchEncoder
+from .paper_config import Backbone, load_teacher
 from .reference_coder import Codec, load_codec, quantise, steps_of, write_tables
-from .resnet import (
-    MEAN,
-    STD,
-    ResNetClassifier,
-    depth_of,
-    fold_batch_norms,
-    is_behind_split,
-    load_exactly,
-    load_resnet,
-    normalise,
-    read_weights,
-)
+from .resnet import ResNet, ResNetClassifier, depth_of, fold_batch_norms, load_exactly, read_weights
 from .tables import TOTAL, build_tables, pool_tables, quantise_probabilities
 
 RATE_BATCH = 16  # photos at once for the expected rate
@@ -88,6 +80,22 @@ def import_state(state: State) -> Imported:
         load_exactly(getattr(model, part), parts[part], f"the {part} (classifier: ResNet-{classifier.depth})")
     tables = load_entropy_model(model, parts["bottleneck"])
     return Imported(model.eval().requires_grad_(False), tables)
+
+
+def open_checkpoint(path: Path) -> tuple[PaperModel, CodingTables, Backbone]:
+    """The model of a checkpoint, of `train-paper` or in the reference's layout, and the tables of its channels."""
+    if path.is_file():
+        try:
+            model, config, _ = load_paper(path)
+        except ValueError:
+            pass  # not of ours
+        else:
+            return model, build_tables(model.bottleneck.density, model.bottleneck.median), config.backbone
+    try:
+        model, tables = import_state(read_weights(path))
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be imported: {error}") from error
+    return model, tables, Backbone(f"resnet{model.classifier.depth}", model.classifier.fc.out_features)
 
 
 def renamed(state: State) -> dict[str, torch.Tensor]:
@@ -184,11 +192,11 @@ class PaperDecoderGraph(nn.Module):
 
 
 @torch.no_grad()
-def expected_bpp(encoder: nn.Module, codec: Codec, pixels: torch.Tensor) -> float:
+def expected_bpp(encoder: nn.Module, codec: Codec, pixels: torch.Tensor, backbone: Backbone) -> float:
     """Mean bits per pixel of photos (M, 3, H, W) by the coding tables, escapes included."""
     bits, tables = 0.0, codec.tables
     for batch in tqdm(pixels.split(RATE_BATCH), desc="rate", unit="batch"):
-        symbols = np.stack([quantise(latent, 0, tables) for latent in encoder(normalise(batch)).numpy()])
+        symbols = np.stack([quantise(latent, 0, tables) for latent in encoder(backbone.tensor(batch)).numpy()])
         for c in range(symbols.shape[1]):
             table = tables.tables[tables.table_of[0, c]]
             for symbol, count in zip(*np.unique(symbols[:, c], return_counts=True), strict=True):
@@ -200,16 +208,13 @@ def expected_bpp(encoder: nn.Module, codec: Codec, pixels: torch.Tensor) -> floa
 def run(args: argparse.Namespace) -> Path:
     """Writes the bundle of the checkpoint `args.checkpoint` to `args.out`; returns the folder."""
     check_target(args.out)
-    try:
-        model, coding_tables = import_state(read_weights(args.checkpoint))
-    except ValueError as error:
-        raise ValueError(f"{args.checkpoint} cannot be imported: {error}") from error
-    classes = read_classes(args.classes, model.classifier.fc.out_features)
-    unsplit = load_resnet(args.stem) if args.stem else None
+    model, coding_tables, backbone = open_checkpoint(args.checkpoint)
+    classes = read_classes(args.classes, backbone.classes)
+    unsplit = load_teacher(args.stem) if args.stem else None
     if unsplit is not None:
         check_same_classifier(model.classifier, unsplit, args.stem)
     rate_split = args.rate_split if has_split(args.data, args.rate_split) else "train"
-    pixels, _ = load_photos(args.data, rate_split, args.rate_photos)
+    pixels, _ = load_photos(args.data, rate_split, args.rate_photos, backbone.size)
 
     for module in model.modules():
         if isinstance(module, GDN):
@@ -227,7 +232,8 @@ def run(args: argparse.Namespace) -> Path:
     digest = hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()
     codec = load_codec(tables, args.latent_space_id or digest[:32])
 
-    image = torch.linspace(-2, 2, 2 * 3 * SIZE * SIZE).reshape(2, 3, SIZE, SIZE)
+    side, (mean, std) = backbone.size, backbone.mean_and_std
+    image = torch.linspace(-2, 2, 2 * 3 * side * side).reshape(2, 3, side, side)
     latent = model.encoder(image[:1])
     symbols = torch.randint(-3, 4, (2, *latent.shape[1:]), generator=torch.Generator().manual_seed(1)).short()
     point = torch.zeros(2, dtype=torch.long)
@@ -243,7 +249,7 @@ def run(args: argparse.Namespace) -> Path:
         graphs["stem.onnx"] = (StemGraph(stem), {"tensor": image}, "features", True)
     macs = write_graphs(out, graphs)
 
-    bpp = expected_bpp(model.encoder, codec, pixels)
+    bpp = expected_bpp(model.encoder, codec, pixels, backbone)
     shape = ("channels", "height", "width")
     manifest = {
         "format": "raccoon-bundle",
@@ -251,7 +257,7 @@ def run(args: argparse.Namespace) -> Path:
         "name": args.out.name,
         "version": args.version,
         "licence": args.licence,
-        "description": args.description or f"{len(classes)} classes, ResNet-{model.classifier.depth} behind layer1",
+        "description": args.description or f"{len(classes)} classes, {backbone}",
         "provenance": {
             "checkpoint": {"file": args.checkpoint.name, "sha256": digest},
             **({} if unsplit is None else {"stem": args.stem.name}),
@@ -260,8 +266,8 @@ def run(args: argparse.Namespace) -> Path:
         "latentSpaceId": args.latent_space_id or digest[:32],
         "codecs": [{"id": codec.id, "tables": "tables.bin"}],
         "input": {
-            "width": SIZE, "height": SIZE, "shortSide": 256, "filter": "bilinear-antialias",
-            "mean": list(MEAN), "std": list(STD),
+            "width": side, "height": side, "shortSide": short_side(side), "filter": "bilinear-antialias",
+            "mean": list(mean), "std": list(std),
         },
         "latent": dict(zip(shape, latent.shape[1:], strict=True)),
         "features": dict(zip(shape, features.shape[1:], strict=True)),
@@ -279,14 +285,15 @@ def run(args: argparse.Namespace) -> Path:
     return args.out
 
 
-def check_same_classifier(classifier: ResNetClassifier, unsplit: nn.Module, path: Path) -> None:
+def check_same_classifier(classifier: nn.Module, unsplit: ResNet | MobileNetV2, path: Path) -> None:
     """stem.onnx and classifier.onnx together must be the unsplit network, or nobody can compare with it.
 
     Equal within float16, in which either may have been stored.
     """
     own = classifier.state_dict()
-    for name, weight in unsplit.state_dict().items():
-        if not is_behind_split(name) or name.endswith("num_batches_tracked"):
+    behind = unsplit.without_stem() if isinstance(unsplit, MobileNetV2) else unsplit.classifier()
+    for name, weight in behind.state_dict().items():
+        if name.endswith("num_batches_tracked"):
             continue
         if name not in own or own[name].shape != weight.shape or not torch.allclose(own[name], weight, 2e-3, 1e-6):
             raise ValueError(
@@ -297,7 +304,7 @@ def check_same_classifier(classifier: ResNetClassifier, unsplit: nn.Module, path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="state dict, .safetensors or PyTorch's format")
-    parser.add_argument("--stem", type=Path, help="the unsplit ResNet in torchvision's layout: adds stem.onnx")
+    parser.add_argument("--stem", type=Path, help="weights of the unsplit network: adds stem.onnx")
     parser.add_argument("--data", type=Path, required=True, help="photos for the expected rate, as for train")
     parser.add_argument("--rate-split", default="val", help="which split of them; train where it does not exist")
     parser.add_argument("--rate-photos", type=int, help="only the first photos of that split")

@@ -19,6 +19,7 @@ from .decoder import CONDITIONS, Decoder
 from .encoder import Encoder
 from .entropy_model import FactorizedDensity
 from .exit_head import ExitHead
+from .images import SIZE
 from .networks import SplitNetwork, build_tail
 from .noise import Noise
 from .tables import REACH
@@ -31,7 +32,7 @@ RESNET_WIDTHS = {
     "encoder_width": 128, "encoder_hidden": 64, "exit_hidden": 64, "decoder_width": 128, "decoder_hidden": 80,
 }  # fmt: skip
 # what configs did not have from the beginning, and what was the case then
-LATER = {"network": "mobilenet", "joint": False, "condition": "first", "cloud_fixed": False}
+LATER = {"network": "mobilenet", "joint": False, "condition": "first", "cloud_fixed": False, "size": SIZE}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class SplitConfig:
     """Network, widths and operating points. The widths by default are those beside MobileNetV2.
 
     rate_targets: bits per pixel of each rate level, fewest first. joint: what is behind the split learns with the rest.
-    condition: what the decoder knows of the operating point. cloud_fixed: only the edge's half learns.
+    condition: what the decoder knows of the operating point. cloud_fixed: only the edge's half learns. size: px of the
+    network's input.
     """
 
     encoder_width: int = 64
@@ -57,19 +59,22 @@ class SplitConfig:
     joint: bool = LATER["joint"]
     condition: str = LATER["condition"]
     cloud_fixed: bool = LATER["cloud_fixed"]
+    size: int = LATER["size"]
 
     @classmethod
     def beside(cls, network: SplitNetwork, **values: Any) -> "SplitConfig":
         """The config for splitting this network."""
         widths = {} if network.name == "mobilenet" else RESNET_WIDTHS
         shape = {"feature_channels": network.feature_channels, "classes": network.classes}
-        return cls(network=network.name, **widths, **shape, **values)
+        return cls(network=network.name, **(widths | shape | values))
 
     def __post_init__(self) -> None:
         if not self.rate_targets or min(self.rate_targets) <= 0 or list(self.rate_targets) != sorted(self.rate_targets):
             raise ValueError(f"rate targets {self.rate_targets}: bits per pixel, above 0 and rising")
         if not self.stops or min(self.stops) < 0 or list(self.stops) != sorted(set(self.stops)):
             raise ValueError(f"stops {self.stops}: numbers of blocks, from 0 and rising")
+        if self.size < 64 or self.size % 32:
+            raise ValueError(f"--size {self.size}: a multiple of 32 px, from 64")
         if self.condition not in CONDITIONS:
             raise ValueError(f"no condition {self.condition}; there are {', '.join(CONDITIONS)}")
 

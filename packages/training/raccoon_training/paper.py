@@ -20,6 +20,7 @@ from .blocks import ResidualBlock
 from .decoder import LightDecoder, PaperDecoder
 from .entropy_model import FactorizedDensity
 from .loss import PAPER, LossTerms, LossWeights, Prediction, single_stage_loss
+from .mobilenet import MobileNetV2
 from .noise import Noise
 from .resnet import ResNet, ResNetClassifier
 
@@ -56,8 +57,17 @@ class EntropyBottleneck(nn.Module):
     symbols that a coding table needs.
     """
 
-    def __init__(self, channels: int, filters: tuple[int, ...] = (3, 3, 3, 3), init_scale: float = 10.0):
+    def __init__(
+        self,
+        channels: int,
+        filters: tuple[int, ...] = (3, 3, 3, 3),
+        init_scale: float = 10.0,
+        *,
+        positions: int = 1,
+    ):
+        """positions: training takes the rate from one in so many, drawn anew each step: unbiased, and cheaper."""
         super().__init__()
+        self.positions = positions
         self.density = FactorizedDensity(1, channels, filters, init_scale)
         self.quantiles = nn.Parameter(torch.tensor([-init_scale, 0.0, init_scale]).repeat(channels, 1))  # (C, 3)
 
@@ -74,13 +84,23 @@ class EntropyBottleneck(nn.Module):
         """
         with torch.autocast(latent.device.type, enabled=False):  # a probability in bfloat16 has two digits
             latent = latent.float()
-            if self.training:
-                quantised = latent + noise(latent.shape[1:]).to(latent.device)
-            else:
+            if not self.training:
                 centre = self.median[0, :, None, None]
                 quantised = torch.round(latent - centre) + centre
-            likelihood = self.density.likelihood(quantised.flatten(2), self._point(len(latent)))
-            return quantised, -likelihood.log2().sum((1, 2))
+                likelihood = self.density.likelihood(quantised.flatten(2), self._point(len(latent)))
+                return quantised, -likelihood.log2().sum((1, 2))
+            quantised = latent + noise(latent.shape[1:]).to(latent.device)
+            counted = quantised.flatten(2)
+            if self.positions > 1:
+                count = counted.shape[2]
+                counted = counted[..., noise.order(count)[: count // self.positions].to(latent.device)]
+            likelihood = self.density.likelihood(counted, self._point(len(latent)))
+            return quantised, -likelihood.log2().mean((1, 2)) * quantised[0].numel()
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Puts the middle quantiles where they belong: a short run does not get them there by small steps."""
+        self.quantiles[:, 1] = self.density.median()[0]
 
     def quantile_loss(self) -> torch.Tensor:
         """Distance of the quantiles' logits from where they belong, summed: zero when all are right.
@@ -110,10 +130,16 @@ class PaperModel(nn.Module):
 
     PARTS = ("encoder", "bottleneck", "decoder", "classifier")
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, classifier: ResNetClassifier):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        classifier: ResNetClassifier | MobileNetV2,
+        bottleneck: EntropyBottleneck | None = None,
+    ):
         super().__init__()
         self.encoder = encoder
-        self.bottleneck = EntropyBottleneck(encoder.latent_channels)
+        self.bottleneck = bottleneck or EntropyBottleneck(encoder.latent_channels)
         self.decoder = decoder
         self.classifier = classifier
         self.frozen: tuple[str, ...] = ()
@@ -145,14 +171,22 @@ class PaperModel(nn.Module):
 
 
 def paper_model(
-    blocks: int, classifier: ResNetClassifier, decoder: type[PaperDecoder] | type[LightDecoder] = PaperDecoder
+    blocks: int,
+    classifier: ResNetClassifier,
+    decoder: type[PaperDecoder] | type[LightDecoder] = PaperDecoder,
+    width: int = 128,
+    latent_channels: int = 64,
 ) -> PaperModel:
     """The paper's own configuration with N = `blocks`, published for N in {0, 4, 8} with a ResNet-50."""
-    return PaperModel(PatchEncoder(blocks), decoder(64, classifier.feature_channels), classifier)
+    encoder = PatchEncoder(blocks, width=width, latent_channels=latent_channels)
+    return PaperModel(encoder, decoder(latent_channels, classifier.feature_channels), classifier)
 
 
-def predict(classifier: ResNetClassifier, features: torch.Tensor) -> Prediction:
-    """Features at the split and behind layer2, layer3 and layer4, and logits: the paper's four feature terms and KL."""
+def predict(classifier: ResNetClassifier | MobileNetV2, features: torch.Tensor) -> Prediction:
+    """Features at the split and behind layer2, layer3 and layer4, and logits: the paper's four feature terms and KL.
+
+    MobileNetV2 has two taps behind its split.
+    """
     logits, behind = classifier.tail(features)
     return Prediction([features, *behind], logits)
 
@@ -167,6 +201,17 @@ class Stage:
 
 JOINT = (Stage(),)
 CLASSIFIER_FIXED = (Stage(frozen=("classifier",)),)  # one cloud classifier for many encoders
+
+
+LAMBDA_SPEED = 0.01  # relative change of lambda per step that is 100 % over the rate target
+LAMBDAS = (0.002, 50.0)
+
+
+def first_lambda(rate_target: float) -> float:
+    """Where the search for a rate's lambda begins; rate_target in bits per pixel."""
+    if not 0 < rate_target < 10:
+        raise ValueError(f"rate target {rate_target}: bits per pixel, above 0")
+    return 0.3 * rate_target**-0.75
 
 
 def check_rate_weight(rate_weight: float) -> None:
@@ -184,7 +229,7 @@ class Recipe:
     weight_decay: float = 1e-4  # of the classifier's weights; not of its BatchNorms and biases, nor of the bottleneck
     final: float = 0.01  # share of the learning rate that the last epoch has
     quantile_lr: float = 1e-3
-    epochs: int = 20
+    epochs: float = 20
     batch: int = 384
 
     def optimisers(self, model: PaperModel) -> tuple[torch.optim.SGD, torch.optim.Adam]:
@@ -197,10 +242,40 @@ class Recipe:
         network = torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum)
         return network, torch.optim.Adam([quantiles], lr=self.quantile_lr)
 
-    def learning_rate(self, epoch: int) -> float:
+    def learning_rate(self, epoch: float, stages: int = 1) -> float:
         """Cosine from `lr` in the first epoch to `final` of it in the last, constant within an epoch."""
-        progress = min(1.0, epoch / max(1, self.epochs - 1))
+        progress = min(1.0, int(epoch) / max(1, self.epochs - 1))
         return self.lr * (self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@dataclass(frozen=True)
+class ShortRecipe(Recipe):
+    """The universal model's optimiser and schedule, for runs of a few epochs: what the two are compared with."""
+
+    lr: float = 2e-3
+    density_speed: float = 3.0  # the density has to follow the latents
+    classifier_speed: float = 0.1  # it has learned already
+    warmup: float = 0.05
+    cooldown: float = 0.35
+
+    def optimisers(self, model: PaperModel) -> tuple[torch.optim.AdamW, torch.optim.Adam]:
+        """AdamW for the network and Adam for the quantiles."""
+        density, behind = list(model.bottleneck.density.parameters()), list(model.classifier.parameters())
+        quantiles = model.bottleneck.quantiles
+        apart = {id(p) for p in (*density, *behind, quantiles)}
+        groups = [
+            {"params": [p for p in model.parameters() if id(p) not in apart], "speed": 1.0},
+            {"params": density, "weight_decay": 0.0, "speed": self.density_speed},
+            {"params": behind, "speed": self.classifier_speed},
+        ]
+        network = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=self.weight_decay)
+        return network, torch.optim.Adam([quantiles], lr=self.quantile_lr)
+
+    def learning_rate(self, epoch: float, stages: int = 1) -> float:
+        """Linear warm-up, constant, linear to zero, in each of the stages: shares of its epochs."""
+        whole = self.epochs / stages
+        share = epoch % whole / whole
+        return self.lr * min(1.0, 0.02 + share / self.warmup, (1 - share) / self.cooldown)
 
 
 class PaperStep(NamedTuple):
@@ -220,55 +295,64 @@ class PaperTraining:
     def __init__(
         self,
         model: PaperModel,
-        unsplit: ResNet | None,
+        unsplit: ResNet | MobileNetV2 | None,
         rate_weight: float,
         stages: Sequence[Stage] = JOINT,
         recipe: Recipe | None = None,
         *,
         bf16: bool = False,
         clip: float | None = None,
+        variances: Sequence[torch.Tensor] | None = None,
     ):
         """rate_weight: lambda, per bit per pixel. unsplit: in evaluation mode, as `load_resnet` gives it.
 
         Without an unsplit network (from scratch) rate and labels alone teach. clip: largest norm of the gradient.
+        variances: (C) of each of the unsplit network's features, the units of their errors; the paper has none.
         """
         check_rate_weight(rate_weight)
         if unsplit is not None and unsplit.feature_channels != model.classifier.feature_channels:
             raise ValueError(f"a ResNet-{unsplit.depth} cannot teach a ResNet-{model.classifier.depth}: other features")
         self.model, self.unsplit, self.rate_weight, self.stages = model, unsplit, rate_weight, tuple(stages)
-        self.recipe = recipe or Recipe()
+        self.recipe, self.variances = recipe or Recipe(), variances
         self.bf16, self.clip = bf16, math.inf if clip is None else clip
         self.optimisers = self.recipe.optimisers(model)
         self.module: nn.Module = model  # what `step` calls; a run on several devices wraps it
         self.stage: Stage | None = None
         self.start_epoch(0)
 
-    def start_epoch(self, epoch: int) -> bool:
-        """Sets the learning rate and which parts train; several stages have equal shares of the epochs.
+    def start_epoch(self, epoch: float) -> bool:
+        """Sets the learning rate and which parts train, also within an epoch; stages have equal shares of the epochs.
 
         True when a stage begins: then `module` has to be wrapped anew, because DDP remembers what had gradients.
         """
+        self.rate = self.recipe.learning_rate(epoch, len(self.stages))
         for group in self.optimisers[0].param_groups:
-            group["lr"] = self.recipe.learning_rate(epoch)
-        stage = self.stages[min(len(self.stages) - 1, epoch * len(self.stages) // self.recipe.epochs)]
+            group["lr"] = self.rate * group.get("speed", 1.0)
+        stage = self.stages[min(len(self.stages) - 1, int(epoch * len(self.stages) / self.recipe.epochs))]
         begins, self.stage = stage is not self.stage, stage
         self.model.freeze(*stage.frozen)
         self.model.train()
         return begins
 
-    def step(self, x: torch.Tensor, labels: torch.Tensor | None, noise: Noise) -> PaperStep:
-        """One step on tensor (B, 3, H, W) and labels (B).
+    def step(
+        self, x: torch.Tensor, labels: torch.Tensor | None, noise: Noise, target: Prediction | None = None
+    ) -> PaperStep:
+        """One step on tensor (B, 3, H, W) and labels (B); target: what the unsplit network said of it, if known.
 
         Without labels the cross entropy is left out. Raises FloatingPointError before a step that is not finite.
         """
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             passed = self.module(x, noise)
-            with torch.no_grad():
-                # compared with itself, its errors are zero
-                target = passed.prediction if self.unsplit is None else predict(self.unsplit, self.unsplit.stem(x))
-                target = Prediction([f.detach() for f in target.features], target.logits.detach())
+            if target is None:
+                with torch.no_grad():
+                    # compared with itself, its errors are zero
+                    target = passed.prediction if self.unsplit is None else predict(self.unsplit, self.unsplit.stem(x))
+                    target = Prediction([f.detach() for f in target.features], target.logits.detach())
         bpp = passed.bits / (x.shape[2] * x.shape[3])
-        terms = single_stage_loss(self.rate_weight * bpp, passed.prediction, target, self.stage.weights, labels=labels)
+        terms = single_stage_loss(
+            self.rate_weight * bpp, passed.prediction, target, self.stage.weights,
+            variances=self.variances, labels=labels,
+        )  # fmt: skip
         loss = terms.total.mean()
         for optimiser in self.optimisers:
             optimiser.zero_grad(set_to_none=True)
@@ -284,14 +368,23 @@ class PaperTraining:
         terms = LossTerms(*(term.detach() for term in terms))
         return PaperStep(terms, bpp.detach(), passed.prediction.logits.detach())
 
+    def steer(self, bpp: float, rate_target: float) -> None:
+        """Moves lambda, after a step at `bpp`, while the encoder can still follow."""
+        if "encoder" not in self.stage.frozen:
+            excess = min(1.0, max(-1.0, bpp / rate_target - 1))
+            low, high = LAMBDAS
+            self.rate_weight = min(high, max(low, self.rate_weight * math.exp(LAMBDA_SPEED * excess)))
+
     def state_dict(self) -> dict[str, Any]:
-        """What a run needs to go on: weights, and the optimisers' momenta."""
+        """What a run needs to go on: weights, lambda, and the optimisers' momenta."""
         return {
             "model": self.model.state_dict(),
+            "rate_weight": self.rate_weight,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        self.rate_weight = state.get("rate_weight", self.rate_weight)  # older checkpoints have it in their config alone
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)

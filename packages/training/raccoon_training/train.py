@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from .adapt import judging_photos, load_learned, load_unsplit, report_gain, teaching_photos
 from .batches import Batches
-from .checkpoint import check_network, load_average
+from .checkpoint import check_network
 from .decoder import CONDITIONS
 from .group import Group, join
 from .images import AUGMENT_DRAWS, SIZE, augment, count_skipped, decode_photos, list_photos, normalise
 from .labels import class_indexes
 from .loss import LABEL_FREE, Prediction, prediction_error, single_stage_loss
 from .model import SplitConfig, SplitModel
-from .networks import SplitNetwork, load_network
+from .networks import SplitNetwork
 from .noise import Noise
 from .rate_control import RateControl
 from .run import Run
@@ -30,6 +31,8 @@ DENSITY_SPEED = 3  # the densities have to follow the latents, so they learn fas
 CLASSIFIER_SPEED = 0.1  # what is behind the split has learned already
 MEDIAN_STEPS = 50  # the centres of rounding follow the densities every so many steps
 CALIBRATION = 256  # photos that the model's start is taken from
+WIDTHS = ("encoder_width", "encoder_hidden", "latent_channels")  # options as the config has them
+GAIN_PHOTOS = 500  # that say what an edge's half has gained
 
 
 @torch.no_grad()
@@ -142,24 +145,28 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
     device = group.device
     if args.noise_sigma < 0:
         raise ValueError(f"--noise-sigma {args.noise_sigma}: the largest deviation of the noise, from 0 on")
-    photos = list_photos(args.data, "train")[: args.limit]
-    network = load_network(args.weights).to(device, memory_format=torch.channels_last)
-    trained = load_average(vars(args)["from"] / "last.pt")[0] if vars(args)["from"] else None
+    if args.label_free and args.classes:
+        raise ValueError("--label-free or --classes: the second is for labels")
+    source: Path | None = vars(args)["from"]
+    photos = (teaching_photos(args.data) if source else list_photos(args.data, "train"))[: args.limit]
+    network = load_unsplit(args.weights, source).to(device, memory_format=torch.channels_last)
+    trained = load_learned(source) if source else None
     if trained is None:
         config = SplitConfig.beside(
             network, stops=tuple(args.stops), rate_targets=tuple(args.rate_targets),
-            joint=args.joint, condition=args.condition,
+            joint=args.joint, condition=args.condition, size=args.size,
+            **{name: vars(args)[name] for name in WIDTHS if vars(args)[name]},
         )  # fmt: skip
     else:
         config = replace(trained.config, cloud_fixed=True)
-        check_network(vars(args)["from"], config, args.weights, network)
+        check_network(source, config, args.weights or source, network)
     run = Run("train", args, config, group)
 
     teacher = Teacher(network, args.bf16, remembers=args.reuse > 1)
     wnids = [photo.wnid for photo in photos]
     labels = class_indexes(args.classes, wnids, network.classes) if args.classes else None
     own = torch.arange(group.rank, len(photos), group.size)  # photo i is in row i // W of its process
-    pixels, readable = decode_photos([photos[i] for i in own], "decode train" if group.leads else None)
+    pixels, readable = decode_photos([photos[i] for i in own], "decode train" if group.leads else None, config.size)
     readable = group.gather(readable.byte(), own, len(photos)).bool().cpu()
     if group.leads:
         count_skipped(readable, args.data)
@@ -220,7 +227,7 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
         row = batch.photos // group.size
         whole_loss = step >= head
         variant = (int(whole_loss), (step - head if whole_loss else step) // per_epoch // args.reuse)
-        size = image_size(step // per_epoch / epochs, SIZE, args.gamma)
+        size = image_size(step // per_epoch / epochs, config.size, args.gamma)
         if shown != (variant, size):
             shown, draws = (variant, size), augmentation(len(photos), args.seed, variant)
             teacher.forget(len(pixels))
@@ -281,24 +288,39 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
     model.refresh_median()
     if group.leads:
         save()
+        if trained is not None:
+            pixels, readable = decode_photos(judging_photos(args.data, GAIN_PHOTOS), "decode photos that judge")
+            before = trained.to(device, memory_format=torch.channels_last)
+            report_gain(args.run / "gain.csv", before, average, network, pixels[readable])
     return run.checkpoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, help="folder with train-*.tar or train/<wnid>/<photo>")
-    parser.add_argument("--weights", type=Path, required=True, help="the network to split: MobileNetV2, or a ResNet")
+    parser.add_argument(
+        "--data", type=Path, required=True,
+        help="folder with train-*.tar or train/<wnid>/<photo>; without labels any folder of photos",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights", type=Path,
+        help="the network to split: MobileNetV2, or a ResNet; not needed where --from is a bundle that has it",
+    )  # fmt: skip
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint and log; resumes what is there")
     parser.add_argument(
         "--from", type=Path,
-        help="folder of a run whose edge half learns on, at its own operating points; the cloud half stays as it is",
+        help="bundle, or folder of a run, whose edge half learns on, at its own operating points; the cloud half stays "
+        "as it is. In the end: what was gained, on photos of val, or on every tenth, which then does not teach",
     )  # fmt: skip
     parser.add_argument("--classes", type=Path, help="JSON list of {wnid, name}: adds the cross entropy of the labels")
+    parser.add_argument("--label-free", action="store_true", help="says that there are no labels: the default")
     parser.add_argument("--joint", action="store_true", help="what is behind the split learns too; else it is fixed")
     default = SplitConfig()
     parser.add_argument("--stops", type=int, nargs="+", default=default.stops, help="depths n of the encoder")
     parser.add_argument(
         "--rate-targets", type=float, nargs="+", default=default.rate_targets, help="bits per pixel of the rate levels"
     )
+    parser.add_argument("--size", type=int, default=SIZE, help="px of the network's input")
+    for name in WIDTHS:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="default: what suits the network")
     parser.add_argument(
         "--condition", choices=CONDITIONS, default=default.condition,
         help="what the decoder knows of the operating point: a scale and a shift at its first layer, or at every block",

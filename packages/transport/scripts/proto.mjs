@@ -63,7 +63,8 @@ function describeFields(type) {
   for (const field of type.fieldsArray) {
     const of = field.resolvedType ? field.resolvedType.fullName.slice(1) : field.type;
     const oneof = field.partOf ? { oneof: field.partOf.name } : {};
-    fields[field.id] = { name: field.name, type: field.repeated ? `repeated ${of}` : of, ...oneof };
+    const many = field.map ? `map<${field.keyType}, ${of}>` : `repeated ${of}`;
+    fields[field.id] = { name: field.name, type: field.map || field.repeated ? many : of, ...oneof };
   }
   return fields;
 }
@@ -136,7 +137,10 @@ export function renderDescriptor(root) {
 
 import type { fromJSON } from '@grpc/proto-loader';
 
-export const descriptor: Parameters<typeof fromJSON>[0] = ${JSON.stringify(root.toJSON(), withComment, 2)};
+type Descriptor = Parameters<typeof fromJSON>[0];
+
+// protobufjs's own types know no maps here
+export const descriptor: Descriptor = ${JSON.stringify(root.toJSON(), withComment, 2)} as Descriptor;
 `;
 }
 

@@ -6,6 +6,7 @@ import type {
   Hello,
   InferRequest,
   InferResponse,
+  Load,
   ServerMessage,
   Welcome,
 } from './messages.ts';
@@ -47,6 +48,7 @@ const afterEnd = (): TransportError =>
 /** The client half of one stream, the same over every carrier. */
 export class ClientStream implements InferStream {
   readonly responses: ResponseQueue = new ResponseQueue();
+  load: Load | undefined;
   readonly #address: string;
   readonly #link: ClientLink;
   readonly #opening: PromiseWithResolvers<Welcome> = withResolvers();
@@ -151,6 +153,8 @@ export class ClientStream implements InferStream {
       this.#answered(message.response);
     } else if (message.kind === 'more') {
       this.#asked(message.more.id);
+    } else if (message.kind === 'load') {
+      this.load = message.load;
     } else if (message.kind === 'goAway') {
       this.#leave(message.reason);
     } // else: what a newer cloud says beyond this version

@@ -40,27 +40,29 @@ const statusNames = [
 export interface ErrorRow {
   /** The gRPC status that stands for it. */
   readonly status: (typeof statusNames)[number];
+  /** The HTTP status that stands for it. */
+  readonly http: number;
   /** Whether the same request may succeed later or elsewhere. */
   readonly retry: boolean;
 }
 
 /** THE error table. Where several codes share a status, the first of them is what a bare status reads as. */
 export const errorTable: Readonly<Record<TransportErrorCode, ErrorRow>> = {
-  'bad-request': { status: 'INVALID_ARGUMENT', retry: false },
-  'payload-too-large': { status: 'INVALID_ARGUMENT', retry: false }, // middle boxes retry RESOURCE_EXHAUSTED
-  'corrupt-bitstream': { status: 'DATA_LOSS', retry: false },
-  'unknown-codec': { status: 'FAILED_PRECONDITION', retry: false },
-  'not-found': { status: 'NOT_FOUND', retry: false },
-  unauthenticated: { status: 'UNAUTHENTICATED', retry: false },
-  forbidden: { status: 'PERMISSION_DENIED', retry: false },
-  protocol: { status: 'UNIMPLEMENTED', retry: false },
-  overloaded: { status: 'RESOURCE_EXHAUSTED', retry: true },
-  'rate-limited': { status: 'RESOURCE_EXHAUSTED', retry: true },
-  deadline: { status: 'DEADLINE_EXCEEDED', retry: false },
-  cancelled: { status: 'CANCELLED', retry: false },
-  unavailable: { status: 'UNAVAILABLE', retry: true },
-  draining: { status: 'UNAVAILABLE', retry: true },
-  internal: { status: 'INTERNAL', retry: false },
+  'bad-request': { status: 'INVALID_ARGUMENT', http: 400, retry: false },
+  'payload-too-large': { status: 'INVALID_ARGUMENT', http: 413, retry: false }, // middle boxes retry RESOURCE_EXHAUSTED
+  'corrupt-bitstream': { status: 'DATA_LOSS', http: 422, retry: false },
+  'unknown-codec': { status: 'FAILED_PRECONDITION', http: 422, retry: false },
+  'not-found': { status: 'NOT_FOUND', http: 404, retry: false },
+  unauthenticated: { status: 'UNAUTHENTICATED', http: 401, retry: false },
+  forbidden: { status: 'PERMISSION_DENIED', http: 403, retry: false },
+  protocol: { status: 'UNIMPLEMENTED', http: 501, retry: false },
+  overloaded: { status: 'RESOURCE_EXHAUSTED', http: 503, retry: true },
+  'rate-limited': { status: 'RESOURCE_EXHAUSTED', http: 429, retry: true },
+  deadline: { status: 'DEADLINE_EXCEEDED', http: 504, retry: false },
+  cancelled: { status: 'CANCELLED', http: 499, retry: false },
+  unavailable: { status: 'UNAVAILABLE', http: 503, retry: true },
+  draining: { status: 'UNAVAILABLE', http: 503, retry: true },
+  internal: { status: 'INTERNAL', http: 500, retry: false },
 };
 
 /** Whether `code` is in the table; a newer peer may know more. */

@@ -8,6 +8,7 @@ export type {
   InferError,
   InferRequest,
   InferResponse,
+  Load,
   More,
   Result,
   ServiceWelcome,
@@ -24,6 +25,7 @@ export type {
   InferStream,
   LaterSlices,
   Origin,
+  ServiceLoad,
   TraceContext,
   Transport,
 } from './transport.ts';

@@ -11,6 +11,8 @@ export interface Hello {
   readonly codecIds: readonly string[];
   /** Name and version, for the log. */
   readonly client: string;
+  /** ms between two reports of the cloud's load, at least; absent or 0: none. */
+  readonly loadIntervalMs?: number;
 }
 
 /** The cloud's first words on a stream. */
@@ -55,6 +57,9 @@ export interface InferRequest {
   readonly priority?: number;
   /** W3C Trace Context of this image, when the application traces. */
   readonly traceparent?: string;
+  /** The bundle, and its version, that has to answer; absent: whichever has the codec. Not on our own wire: docs/oip.md. */
+  readonly bundle?: string;
+  readonly bundleVersion?: string;
 }
 
 interface Answer {
@@ -110,6 +115,18 @@ export interface More {
   readonly margin: number;
 }
 
+/** How busy a cloud is. */
+export interface Load {
+  /** What its workers need for the images of other streams that are there, ms. */
+  readonly queueMs: number;
+  /** What its workers can do, as measured lately; 0: not known yet. */
+  readonly imagesPerSecond: number;
+  /** Share of the workers' time in which they worked, of late. */
+  readonly utilisation: number;
+  /** It serves still, and will be gone soon. */
+  readonly draining: boolean;
+}
+
 /** Something that this version cannot read. */
 export interface Unreadable {
   readonly kind: 'unreadable';
@@ -128,6 +145,7 @@ export type ServerMessage =
   | { readonly kind: 'response'; readonly response: InferResponse }
   | { readonly kind: 'goAway'; readonly reason: string }
   | { readonly kind: 'more'; readonly more: More }
+  | { readonly kind: 'load'; readonly load: Load }
   | Unreadable;
 
 /** A response that carries an error, for services. */

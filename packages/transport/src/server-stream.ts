@@ -1,7 +1,7 @@
 import { TransportError } from './errors.ts';
 import { errorResponse } from './messages.ts';
 import { SliceFeed } from './later-slices.ts';
-import type { ClientMessage, InferRequest, InferResponse, ServerMessage, Welcome } from './messages.ts';
+import type { ClientMessage, InferRequest, InferResponse, Load, ServerMessage, Welcome } from './messages.ts';
 import { MAX_SLICES, type Limits } from './protocol.ts';
 import { traceFrom } from './trace.ts';
 import type {
@@ -86,6 +86,20 @@ export async function answer(
   }
 }
 
+/** Whatever a client asks for, ms. */
+const LEAST_REPORT_MS = 100;
+const MOST_REPORT_MS = 60_000;
+
+/** Whether an image would go elsewhere for it, perhaps. */
+function hasChanged(before: Load, now: Load): boolean {
+  return (
+    before.draining !== now.draining ||
+    Math.abs(now.queueMs - before.queueMs) > 1 ||
+    Math.abs(now.imagesPerSecond - before.imagesPerSecond) > 0.05 * before.imagesPerSecond ||
+    Math.abs(now.utilisation - before.utilisation) > 0.1
+  );
+}
+
 /** Why a request does not even reach the service. */
 function refused(request: InferRequest, { maxPayloadBytes }: Limits): InferResponse | undefined {
   return request.payload.length > maxPayloadBytes ? tooLarge(request, maxPayloadBytes) : undefined;
@@ -122,6 +136,7 @@ export class ServerStream {
   #busy = 0; // messages taken whose answer the carrier has not
   #held: ClientMessage | undefined; // the one message read above the limit
   #timer: NodeJS.Timeout | undefined; // of the Hello, then of the oldest in flight
+  #reports: NodeJS.Timeout | undefined; // of the service's load
   #clientEnded = false;
   #draining: string | undefined;
   #late = 0; // requests taken since
@@ -189,6 +204,7 @@ export class ServerStream {
       clearTimeout(this.#timer); // the Hello's: the next is the first request's
       this.#timer = undefined;
       this.#link.send({ kind: 'welcome', welcome: this.#welcome }, () => {});
+      if (message.hello.loadIntervalMs) this.#reportLoad(message.hello.loadIntervalMs);
     } catch (cause) {
       const error = TransportError.from(cause);
       this.#service.refused?.(error.code, this.#origin.caller);
@@ -276,6 +292,27 @@ export class ServerStream {
     }
   }
 
+  /** Tells how busy the service is, now and whenever that has changed. A client that does not read is not told. */
+  #reportLoad(intervalMs: number): void {
+    let told: Load | undefined;
+    let taken = true;
+    const report = (): void => {
+      if (!this.#service.load || !taken) return;
+      const { images, ...load } = this.#service.load();
+      const others = Math.max(0, images - this.#inFlight.size);
+      const queueMs = load.imagesPerSecond > 0 ? (1000 * others) / load.imagesPerSecond : 0;
+      const now = { ...load, queueMs };
+      if (told && !hasChanged(told, now)) return;
+      told = now;
+      taken = false;
+      this.#link.send({ kind: 'load', load: now }, () => (taken = true));
+    };
+    report();
+    const ms = Math.min(Math.max(intervalMs, LEAST_REPORT_MS), MOST_REPORT_MS);
+    this.#reports = setInterval(report, ms);
+    this.#reports.unref?.();
+  }
+
   /** One timer for all that is in flight: the oldest is due first. */
   #after(delayMs: number, then: () => void): void {
     clearTimeout(this.#timer);
@@ -306,5 +343,6 @@ export class ServerStream {
   #close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
+    clearInterval(this.#reports);
   }
 }

@@ -1,5 +1,13 @@
 import type { TransportErrorCode } from './errors.ts';
-import type { BundleInfo, Hello, InferRequest, InferResponse, ServiceWelcome, Welcome } from './messages.ts';
+import type {
+  BundleInfo,
+  Hello,
+  InferRequest,
+  InferResponse,
+  Load,
+  ServiceWelcome,
+  Welcome,
+} from './messages.ts';
 
 /** The client's side. Every method fails with a TransportError and nothing else. */
 export interface Transport {
@@ -22,6 +30,8 @@ export interface CallOptions {
 /** A stream of requests, answered out of order. */
 export interface InferStream {
   readonly welcome: Welcome;
+  /** What the cloud said last of its load; absent: nothing yet, or the Hello did not ask for it. */
+  readonly load?: Load | undefined;
   /**
    * Resolves when the transport takes more: back-pressure. Waits while `welcome.maxInFlight` images have no answer.
    * What the cloud does not take (too many bytes; slices, of an older cloud) is answered here, without a byte on the wire.
@@ -56,10 +66,18 @@ export interface InferenceService {
    * message that cannot be read. Must not throw.
    */
   refused?(code: TransportErrorCode, caller: Caller, request?: InferRequest): void;
+  /** For clients that share their images out among several clouds. Called often. Must not throw. */
+  load?(): ServiceLoad;
   /** An empty name: the bundle that is served. @throws TransportError 'not-found' */
   getBundle(name: string, caller: Caller): BundleInfo | Promise<BundleInfo>;
   /** Chunks of any size. @throws TransportError 'not-found' */
   fetchFile(bundle: string, file: string, offset: number, caller: Caller): AsyncIterable<Uint8Array>;
+}
+
+/** How busy a service is, with all its streams. */
+export interface ServiceLoad extends Omit<Load, 'queueMs'> {
+  /** Without an answer. */
+  readonly images: number;
 }
 
 /** Who asks: the holder of a token, or of a client certificate, or else whoever sits at an address. */

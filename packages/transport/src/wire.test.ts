@@ -40,6 +40,14 @@ describe('a client message, byte for byte', () => {
       { kind: 'hello', hello: { protocolMin: 1, protocolMax: 2, codecIds: ['0123456789ab'], client: 'e' } },
       '1a 0f 08 01 10 02 1a 06 0123456789ab 22 01 65',
     ],
+    [
+      'hello of a client that wants to know the load',
+      {
+        kind: 'hello',
+        hello: { protocolMin: 1, protocolMax: 1, codecIds: [], client: 'e', loadIntervalMs: 1000 },
+      },
+      '1a 0a 08 01 10 01 22 01 65 28 e807',
+    ],
   ])('%s', (_, message, hex) => {
     expect(clientMessageWire.encode(message).toString('hex')).toBe(bytes(hex).toString('hex'));
     expect(clientMessageWire.decode(bytes(hex))).toMatchObject(message);
@@ -67,6 +75,13 @@ test('more, byte for byte', () => {
     bytes('22 08 08 ac02 15 0000803e').toString('hex'),
   );
   expect(serverMessageWire.decode(bytes('22 08 08 ac02 15 0000803e'))).toEqual(message);
+});
+
+test('load, byte for byte', () => {
+  const load = { queueMs: 0.5, imagesPerSecond: 2, utilisation: 0.25, draining: true };
+  const hex = '2a 11 0d 0000003f 15 00000040 1d 0000803e 20 01';
+  expect(serverMessageWire.encode({ kind: 'load', load }).toString('hex')).toBe(bytes(hex).toString('hex'));
+  expect(serverMessageWire.decode(bytes(hex))).toEqual({ kind: 'load', load });
 });
 
 describe('a server message comes back as it went', () => {

@@ -189,12 +189,14 @@ function serverToWire(message: ServerMessage): ServerMessageInput {
   if (message.kind === 'welcome') return { welcome: withCodecIds(message.welcome, codecIdToBytes) };
   if (message.kind === 'more') return { more: { ...message.more } };
   if (message.kind === 'goAway') return { goAway: { reason: message.reason } };
+  if (message.kind === 'load') return { load: { ...message.load } };
   return {};
 }
 
-function serverFromWire({ response, welcome, goAway, more }: ServerMessageOutput): ServerMessage {
+function serverFromWire({ response, welcome, goAway, more, load }: ServerMessageOutput): ServerMessage {
   if (response) return { kind: 'response', response: responseFromWire(response) };
   if (more) return { kind: 'more', more: { id: more.id, margin: more.margin } };
+  if (load) return { kind: 'load', load: { ...load } };
   if (goAway) return { kind: 'goAway', reason: goAway.reason };
   if (welcome) return { kind: 'welcome', welcome: withCodecIds(welcome, codecIdFromBytes) };
   return { kind: 'unreadable' };

@@ -14,12 +14,18 @@ interface CloudFlags {
   modelRepository?: string;
   trustKey?: string[];
   listen: string;
+  http?: string;
+  httpOrigin?: string[];
   tlsCert?: string;
   tlsKey?: string;
   tlsCa?: string;
   tokens?: string;
   insecure?: true;
   workers?: number;
+  backend?: string;
+  backendCa?: string;
+  backendTimeoutMs: number;
+  backendBatches: number;
   maxBatch: number;
   maxBatchDelayMs: number;
   maxQueue: number;
@@ -61,6 +67,8 @@ export function cloudCommand(): Command {
     .option('--model-repository <folder>', 'serve every bundle in it, and follow its changes')
     .addOption(several('--trust-key <file>', 'serve only what this public key has signed; repeatable'))
     .option('-l, --listen <host:port>', 'address; port 0 takes a free one', DEFAULTS.listen)
+    .option('--http <host:port>', 'the endpoint for browsers, as well')
+    .addOption(several('--http-origin <origin>', 'whose pages may call it; repeatable, * for all'))
     .option('--tls-cert <file>', 'certificate chain, PEM; read again when it changes')
     .option('--tls-key <file>', 'its private key, PEM')
     .option('--tls-ca <file>', 'who signs client certificates: every client needs one')
@@ -71,6 +79,27 @@ export function cloudCommand(): Command {
         '--workers <count>',
         'processes that run the network (default: half the processors)',
       ).argParser(whole(1)),
+    )
+    .option(
+      '--backend <url>',
+      'another server that runs the network: oip://host:port/model, oips:// with TLS',
+    )
+    .option('--backend-ca <file>', 'who signs its certificate (default: whom Node trusts)')
+    .addOption(
+      number(
+        '--backend-timeout-ms <ms>',
+        'of a batch, its second try included',
+        1,
+        DEFAULTS.backendTimeoutMs,
+      ),
+    )
+    .addOption(
+      number(
+        '--backend-batches <count>',
+        'batches of one worker that it has at a time',
+        1,
+        DEFAULTS.backendBatches,
+      ),
     )
     .addOption(number('--max-batch <images>', 'images that run together', 1, DEFAULTS.maxBatch))
     .addOption(
@@ -113,6 +142,8 @@ Examples:
   raccoon cloud --listen 127.0.0.1:0                   prints the port it got
   raccoon cloud --listen 0.0.0.0:50051 --tls-cert cloud.pem --tls-key cloud.key --tokens tokens.json
   raccoon cloud --listen 0.0.0.0:50051 --insecure --workers 4
+  raccoon cloud --http 127.0.0.1:8080 --http-origin https://app.example     for browsers, too: docs/web.md
+  raccoon cloud --backend oip://127.0.0.1:8001         Triton, KServe, ... runs the network: docs/oip.md
   raccoon cloud --model-repository models --trust-key release.pub --metrics-port 9090 --admin-port 9091`,
     )
     .action(cloud);
@@ -122,9 +153,11 @@ async function cloud(flags: CloudFlags): Promise<void> {
   const running = await startCloud(toOptions(flags));
   // before the line that tells others that it runs, and may be ended
   endOnSignals(running, flags.drainSeconds * 1000, () => process.stdout.write('raccoon cloud: draining\n'));
-  const { address, workers, bundle, metricsAddress, adminAddress } = running;
+  const { address, workers, bundle, httpAddress, metricsAddress, adminAddress } = running;
   const { name, version } = bundle.manifest;
   const beside = [
+    ...(httpAddress ? [`HTTP endpoint on ${httpAddress}`] : []),
+    ...(flags.backend !== undefined ? [`the network runs at ${flags.backend}`] : []),
     ...(metricsAddress ? [`metrics on ${metricsAddress}`] : []),
     ...(adminAddress ? [`admin on ${adminAddress}`] : []),
   ].map((where) => `raccoon cloud: ${where}\n`);
@@ -137,6 +170,12 @@ function toOptions(flags: CloudFlags): CloudOptions {
   const { tlsCert, tlsKey, tlsCa } = flags;
   if ((tlsCert === undefined) !== (tlsKey === undefined) || (tlsCa !== undefined && tlsCert === undefined)) {
     throw new Error('--tls-cert and --tls-key belong together, and --tls-ca needs both');
+  }
+  if (flags.httpOrigin !== undefined && flags.http === undefined) {
+    throw new Error('--http-origin is about the HTTP endpoint: give --http, too');
+  }
+  if (flags.backendCa !== undefined && flags.backend === undefined) {
+    throw new Error('--backend-ca is about the backend: give --backend, too');
   }
   if (flags.adminToken !== undefined && flags.adminPort === undefined) {
     throw new Error('--admin-token guards admin calls: give --admin-port, too');
@@ -164,10 +203,20 @@ function toOptions(flags: CloudFlags): CloudOptions {
       tlsKey !== undefined && {
         tls: { cert: tlsCert, key: tlsKey, ...(tlsCa !== undefined && { ca: tlsCa }) },
       }),
+    ...(flags.http !== undefined && { httpListen: flags.http }),
+    ...(flags.httpOrigin && { httpOrigins: flags.httpOrigin }),
     ...(flags.modelRepository !== undefined && { modelRepository: flags.modelRepository }),
     ...(flags.trustKey && { trustKeys: flags.trustKey }),
     ...(flags.tokens !== undefined && { tokens: flags.tokens }),
     ...(flags.workers !== undefined && { workers: flags.workers }),
+    ...(flags.backend !== undefined && {
+      backend: {
+        url: flags.backend,
+        timeoutMs: flags.backendTimeoutMs,
+        batches: flags.backendBatches,
+        ...(flags.backendCa !== undefined && { ca: flags.backendCa }),
+      },
+    }),
     ...(flags.rateLimit !== undefined && { imagesPerSecond: flags.rateLimit }),
     ...(flags.metricsPort !== undefined && { metricsListen: flags.metricsPort }),
     ...(flags.adminPort !== undefined && { adminListen: flags.adminPort }),

@@ -1,6 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { pointName } from '@raccoon/bundle';
-import { pairedDifference, partnerOf, type ComparedRow, type Difference } from '@raccoon/rac';
+import {
+  pairedDifference,
+  parseResults,
+  partnerOf,
+  type ComparedRow,
+  type Difference,
+  type ResultRow,
+} from '@raccoon/rac';
 import { Command } from 'commander';
 import { jsonOption } from '../options.ts';
 import { table } from '../table.ts';
@@ -14,7 +21,7 @@ interface Comparison {
 export function compareCommand(): Command {
   return new Command('compare')
     .description('What one bundle is better or worse by than another, point by point on the same photos.')
-    .argument('<anchor>', 'what `raccoon eval --json --photos` wrote')
+    .argument('<anchor>', 'what `raccoon eval --photos` wrote, with --out or --json')
     .argument('<tests...>', 'the same of what is compared with it')
     .addOption(jsonOption())
     .addHelpText(
@@ -22,12 +29,12 @@ export function compareCommand(): Command {
       `
 Every row of <tests> is compared with that row of <anchor> which has as many blocks and the nearest rate, in the same
 precision if there is one. Differences are in points of top-1, with the 95 % interval of a paired bootstrap over the
-photos: both must have been measured on the same ones (the same --data, --limit and --seed).
+photos: both must have been measured on the same ones (the same --data, --limit and --seed). Rows of baselines have no blocks, and are left out: raccoon report compares all of them.
 
 Examples:
   raccoon compare mine.json yours.json, after
-  raccoon eval --bundle mine --data imagenet20/val --limit 1000 --json --photos > mine.json
-  raccoon eval --bundle yours --data imagenet20/val --limit 1000 --json --photos > yours.json`,
+  raccoon eval --bundle mine --data imagenet20/val --limit 1000 --photos --out mine.json
+  raccoon eval --bundle yours --data imagenet20/val --limit 1000 --photos --out yours.json`,
     )
     .action(async (anchorFile: string, testFiles: string[], { json }: { json?: true }) => {
       const anchors = await readRows(anchorFile);
@@ -49,17 +56,27 @@ Examples:
 const withoutPhotos = (key: string, value: unknown): unknown => (key === 'photos' ? undefined : value);
 
 async function readRows(file: string): Promise<ComparedRow[]> {
-  let rows: ComparedRow[] | undefined;
+  let json: { format?: string; points?: ComparedRow[] } | null;
   try {
-    rows = (JSON.parse(await readFile(file, 'utf8')) as { points?: ComparedRow[] }).points;
+    json = JSON.parse(await readFile(file, 'utf8'));
   } catch (cause) {
     const what = cause instanceof SyntaxError ? 'is not JSON' : 'cannot be read';
-    throw new Error(`${file} ${what}: write it with raccoon eval --json --photos`, { cause });
+    throw new Error(`${file} ${what}: write it with raccoon eval --photos --out`, { cause });
   }
+  const rows =
+    json?.format === 'raccoon-results' ? parseResults(json, file).rows.flatMap(ofPoint) : json?.points;
   if (!rows?.length || !rows.every((row) => Array.isArray(row.photos))) {
-    throw new Error(`${file} has no rows with photos: write it with raccoon eval --json --photos`);
+    throw new Error(`${file} has no rows with photos: write it with raccoon eval --photos --out`);
   }
   return rows;
+}
+
+/** Nothing for a baseline. */
+function ofPoint({ settings, photos, ...row }: ResultRow): ComparedRow[] {
+  const { n, q, precision } = settings;
+  if (typeof n !== 'number' || typeof q !== 'number') return [];
+  // without photos it is refused
+  return [{ n, q, precision: precision === 'int8' ? 'int8' : 'float32', ...row, photos: photos! }];
 }
 
 function comparisonTable(comparisons: readonly Comparison[]): string {

@@ -22,8 +22,8 @@ export function deltaCommand(): Command {
       'after',
       `
 A file is {"bpp": [...], "top1": [...]} in bits per pixel and percent (or shares, as in the files of the paper's release), or
-{"curves": {<name>: ...}} of such, or what raccoon eval --json wrote: one curve for each n, called n=8, or n=8 int8. With --photos
-in both there are 95 % intervals, by a bootstrap over the photos.
+{"curves": {<name>: ...}} of such, or what raccoon eval wrote: with --out one curve for each series, called as it is; with --json
+one for each n, called n=8, or n=8 int8. With --photos in both there are 95 % intervals, by a bootstrap over the photos.
 
   meanPoly4      polynomials of degree 4 in ln bpp, mean over bpp
   paper          meanPoly4 divided by the overlap's width: what the code published with the paper prints
@@ -35,7 +35,7 @@ in both there are 95 % intervals, by a bootstrap over the photos.
 Examples:
   raccoon delta --anchor theirs.json --test ours.json
   raccoon delta --anchor curves.json#entropic_student --test curves.json#ours_n4 --json
-  raccoon delta --anchor mine.json#n=4 --test mine.json#n=8`,
+  raccoon delta --anchor "results.json#webp effort=6" --test "results.json#raccoon n=8"`,
     )
     .action(async (flags: DeltaFlags) => {
       const [anchor, test] = [await readCurve(flags.anchor), await readCurve(flags.test)];

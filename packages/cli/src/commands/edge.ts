@@ -36,6 +36,7 @@ import { readToken } from '../token-file.ts';
 
 interface EdgeFlags {
   cloud: string;
+  streams?: number;
   bundle: string;
   blocks?: number | 'auto';
   rate?: number | 'auto';
@@ -87,8 +88,14 @@ export function edgeCommand(): Command {
     .addOption(
       new Option(
         '-c, --cloud <host:port>',
-        'where `raccoon cloud` runs; a,b: the next when one is gone',
+        'where `raccoon cloud` runs; several, a:1,b:2, or dns:///name:port for all addresses of a name, share the images',
       ).default('127.0.0.1:50051'),
+    )
+    .addOption(
+      new Option(
+        '--streams <n>',
+        'to the cloud, at most (default: one to each replica, up to 8); 1: the other replicas are for when one is gone',
+      ).argParser(whole(1)),
     )
     .addOption(bundleOption())
     .addOption(
@@ -162,6 +169,8 @@ Examples:
                                                         what a camera writes; an answer in half a second, come what may
   raccoon edge --video /dev/video0 --fps 5 --policy auto --max-bytes-per-second 8000 --state edge.json
   raccoon edge samples/ --cloud cloud.example:50051 --tls-ca ca.pem --token-file token.txt
+  raccoon edge samples/ --cloud dns:///raccoon-headless:50051
+                                                        several replicas: each image goes where its answer comes first
   cat *.jpg | raccoon edge -                            photos from a pipe`,
     )
     .action(edge);
@@ -289,6 +298,7 @@ async function optionsOf(flags: EdgeFlags): Promise<ConnectOptions> {
   const precision = precisionOf(flags, bundle, profile);
   return {
     cloud: flags.cloud.split(','),
+    ...(flags.streams !== undefined && { streams: flags.streams }),
     bundle,
     topK: flags.top,
     ...(tls && { tls }),

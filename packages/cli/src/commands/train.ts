@@ -67,6 +67,40 @@ Example:
     );
 }
 
+export function shrinkCommand(): Command {
+  return trainingCommand('shrink', 'shrink')
+    .description("Shrink a bundle's encoder to so many milliseconds on this device (PyTorch).")
+    .addHelpText(
+      'after',
+      `
+Removes the filters that matter least, where that saves the most measured time; the same cloud serves what comes out.
+--data are photos, without labels. Needs packages/training/.venv: npx nx run training:setup makes it.
+Every option: raccoon shrink -- --help
+
+Examples:
+  raccoon shrink --bundle bundles/imagenet1k-mobilenet --data ../shared/data/imagenet20 --budget-ms 1.36,2.2 \\
+      --out bundles/shrunk                          bundles/shrunk-1360us and -2200us
+  raccoon shrink --bundle bundles/imagenet1k-mobilenet --data photos --budget-ms 2 --epochs 0 \\
+      --costs raspberry.json --out bundles/small    no fine-tuning, times of another device`,
+    );
+}
+
+export function compoundCommand(): Command {
+  return trainingCommand('compound', 'compound')
+    .description('Depth, width and resolution of an encoder for a budget, to be trained (PyTorch).')
+    .addHelpText(
+      'after',
+      `
+--samples is a JSON file of measured networks, each shrunk in one dimension:
+  {"base": {"macs": 138e6, "top1": 66}, "depth": [{"macs": 77e6, "top1": 64.7}, ...], "width": [...], "resolution": [...]}
+Needs packages/training/.venv: npx nx run training:setup makes it. Every option: raccoon compound -- --help
+
+Examples:
+  raccoon compound --bundle bundles/imagenet1k-mobilenet --samples samples.json --macs 40e6 80e6
+  raccoon compound --bundle bundles/imagenet1k-mobilenet --samples samples.json --budget-ms 1.5 --json`,
+    );
+}
+
 export function importCommand(): Command {
   return trainingCommand('import', 'bundle import')
     .description("Turn a checkpoint in the reference implementation's layout into a bundle.")

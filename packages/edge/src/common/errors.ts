@@ -6,6 +6,7 @@ export type EdgeErrorCode =
   | 'image-too-large'
   | 'raw-size'
   | 'encoder'
+  | 'platform' // this browser, or this page, cannot run one
   | 'self-test'
   | 'profile'
   | 'closed'

@@ -2,8 +2,384 @@
 
 import type { fromJSON } from '@grpc/proto-loader';
 
-export const descriptor: Parameters<typeof fromJSON>[0] = {
+type Descriptor = Parameters<typeof fromJSON>[0];
+
+// protobufjs's own types know no maps here
+export const descriptor: Descriptor = {
   "nested": {
+    "inference": {
+      "nested": {
+        "GRPCInferenceService": {
+          "methods": {
+            "ServerLive": {
+              "requestType": "ServerLiveRequest",
+              "responseType": "ServerLiveResponse",
+              "comment": ""
+            },
+            "ServerReady": {
+              "requestType": "ServerReadyRequest",
+              "responseType": "ServerReadyResponse",
+              "comment": ""
+            },
+            "ModelReady": {
+              "requestType": "ModelReadyRequest",
+              "responseType": "ModelReadyResponse",
+              "comment": ""
+            },
+            "ServerMetadata": {
+              "requestType": "ServerMetadataRequest",
+              "responseType": "ServerMetadataResponse",
+              "comment": ""
+            },
+            "ModelMetadata": {
+              "requestType": "ModelMetadataRequest",
+              "responseType": "ModelMetadataResponse",
+              "comment": ""
+            },
+            "ModelInfer": {
+              "requestType": "ModelInferRequest",
+              "responseType": "ModelInferResponse",
+              "comment": ""
+            }
+          }
+        },
+        "ServerLiveRequest": {
+          "fields": {}
+        },
+        "ServerLiveResponse": {
+          "fields": {
+            "live": {
+              "type": "bool",
+              "id": 1
+            }
+          }
+        },
+        "ServerReadyRequest": {
+          "fields": {}
+        },
+        "ServerReadyResponse": {
+          "fields": {
+            "ready": {
+              "type": "bool",
+              "id": 1
+            }
+          }
+        },
+        "ModelReadyRequest": {
+          "fields": {
+            "name": {
+              "type": "string",
+              "id": 1
+            },
+            "version": {
+              "type": "string",
+              "id": 2
+            }
+          }
+        },
+        "ModelReadyResponse": {
+          "fields": {
+            "ready": {
+              "type": "bool",
+              "id": 1
+            }
+          }
+        },
+        "ServerMetadataRequest": {
+          "fields": {}
+        },
+        "ServerMetadataResponse": {
+          "fields": {
+            "name": {
+              "type": "string",
+              "id": 1
+            },
+            "version": {
+              "type": "string",
+              "id": 2
+            },
+            "extensions": {
+              "rule": "repeated",
+              "type": "string",
+              "id": 3
+            }
+          }
+        },
+        "ModelMetadataRequest": {
+          "fields": {
+            "name": {
+              "type": "string",
+              "id": 1
+            },
+            "version": {
+              "type": "string",
+              "id": 2
+            }
+          }
+        },
+        "ModelMetadataResponse": {
+          "fields": {
+            "name": {
+              "type": "string",
+              "id": 1
+            },
+            "versions": {
+              "rule": "repeated",
+              "type": "string",
+              "id": 2
+            },
+            "platform": {
+              "type": "string",
+              "id": 3
+            },
+            "inputs": {
+              "rule": "repeated",
+              "type": "TensorMetadata",
+              "id": 4
+            },
+            "outputs": {
+              "rule": "repeated",
+              "type": "TensorMetadata",
+              "id": 5
+            }
+          },
+          "nested": {
+            "TensorMetadata": {
+              "fields": {
+                "name": {
+                  "type": "string",
+                  "id": 1
+                },
+                "datatype": {
+                  "type": "string",
+                  "id": 2
+                },
+                "shape": {
+                  "rule": "repeated",
+                  "type": "int64",
+                  "id": 3
+                }
+              }
+            }
+          }
+        },
+        "ModelInferRequest": {
+          "fields": {
+            "modelName": {
+              "type": "string",
+              "id": 1
+            },
+            "modelVersion": {
+              "type": "string",
+              "id": 2
+            },
+            "id": {
+              "type": "string",
+              "id": 3
+            },
+            "parameters": {
+              "keyType": "string",
+              "type": "InferParameter",
+              "id": 4
+            },
+            "inputs": {
+              "rule": "repeated",
+              "type": "InferInputTensor",
+              "id": 5
+            },
+            "outputs": {
+              "rule": "repeated",
+              "type": "InferRequestedOutputTensor",
+              "id": 6
+            },
+            "rawInputContents": {
+              "rule": "repeated",
+              "type": "bytes",
+              "id": 7
+            }
+          },
+          "nested": {
+            "InferInputTensor": {
+              "fields": {
+                "name": {
+                  "type": "string",
+                  "id": 1
+                },
+                "datatype": {
+                  "type": "string",
+                  "id": 2
+                },
+                "shape": {
+                  "rule": "repeated",
+                  "type": "int64",
+                  "id": 3
+                },
+                "parameters": {
+                  "keyType": "string",
+                  "type": "InferParameter",
+                  "id": 4
+                },
+                "contents": {
+                  "type": "InferTensorContents",
+                  "id": 5
+                }
+              }
+            },
+            "InferRequestedOutputTensor": {
+              "fields": {
+                "name": {
+                  "type": "string",
+                  "id": 1
+                },
+                "parameters": {
+                  "keyType": "string",
+                  "type": "InferParameter",
+                  "id": 2
+                }
+              }
+            }
+          }
+        },
+        "ModelInferResponse": {
+          "fields": {
+            "modelName": {
+              "type": "string",
+              "id": 1
+            },
+            "modelVersion": {
+              "type": "string",
+              "id": 2
+            },
+            "id": {
+              "type": "string",
+              "id": 3
+            },
+            "parameters": {
+              "keyType": "string",
+              "type": "InferParameter",
+              "id": 4
+            },
+            "outputs": {
+              "rule": "repeated",
+              "type": "InferOutputTensor",
+              "id": 5
+            },
+            "rawOutputContents": {
+              "rule": "repeated",
+              "type": "bytes",
+              "id": 6
+            }
+          },
+          "nested": {
+            "InferOutputTensor": {
+              "fields": {
+                "name": {
+                  "type": "string",
+                  "id": 1
+                },
+                "datatype": {
+                  "type": "string",
+                  "id": 2
+                },
+                "shape": {
+                  "rule": "repeated",
+                  "type": "int64",
+                  "id": 3
+                },
+                "parameters": {
+                  "keyType": "string",
+                  "type": "InferParameter",
+                  "id": 4
+                },
+                "contents": {
+                  "type": "InferTensorContents",
+                  "id": 5
+                }
+              }
+            }
+          }
+        },
+        "InferParameter": {
+          "oneofs": {
+            "parameterChoice": {
+              "oneof": [
+                "boolParam",
+                "int64Param",
+                "stringParam",
+                "doubleParam",
+                "uint64Param"
+              ]
+            }
+          },
+          "fields": {
+            "boolParam": {
+              "type": "bool",
+              "id": 1
+            },
+            "int64Param": {
+              "type": "int64",
+              "id": 2
+            },
+            "stringParam": {
+              "type": "string",
+              "id": 3
+            },
+            "doubleParam": {
+              "type": "double",
+              "id": 4
+            },
+            "uint64Param": {
+              "type": "uint64",
+              "id": 5
+            }
+          }
+        },
+        "InferTensorContents": {
+          "fields": {
+            "boolContents": {
+              "rule": "repeated",
+              "type": "bool",
+              "id": 1
+            },
+            "intContents": {
+              "rule": "repeated",
+              "type": "int32",
+              "id": 2
+            },
+            "int64Contents": {
+              "rule": "repeated",
+              "type": "int64",
+              "id": 3
+            },
+            "uintContents": {
+              "rule": "repeated",
+              "type": "uint32",
+              "id": 4
+            },
+            "uint64Contents": {
+              "rule": "repeated",
+              "type": "uint64",
+              "id": 5
+            },
+            "fp32Contents": {
+              "rule": "repeated",
+              "type": "float",
+              "id": 6
+            },
+            "fp64Contents": {
+              "rule": "repeated",
+              "type": "double",
+              "id": 7
+            },
+            "bytesContents": {
+              "rule": "repeated",
+              "type": "bytes",
+              "id": 8
+            }
+          }
+        }
+      }
+    },
     "raccoon": {
       "nested": {
         "v1": {
@@ -67,7 +443,8 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                     "response",
                     "welcome",
                     "goAway",
-                    "more"
+                    "more",
+                    "load"
                   ]
                 }
               },
@@ -87,6 +464,10 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                 "more": {
                   "type": "More",
                   "id": 4
+                },
+                "load": {
+                  "type": "Load",
+                  "id": 5
                 }
               }
             },
@@ -108,6 +489,10 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                 "client": {
                   "type": "string",
                   "id": 4
+                },
+                "loadIntervalMs": {
+                  "type": "uint32",
+                  "id": 5
                 }
               }
             },
@@ -161,6 +546,26 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
                 "margin": {
                   "type": "float",
                   "id": 2
+                }
+              }
+            },
+            "Load": {
+              "fields": {
+                "queueMs": {
+                  "type": "float",
+                  "id": 1
+                },
+                "imagesPerSecond": {
+                  "type": "float",
+                  "id": 2
+                },
+                "utilisation": {
+                  "type": "float",
+                  "id": 3
+                },
+                "draining": {
+                  "type": "bool",
+                  "id": 4
                 }
               }
             },
@@ -359,4 +764,4 @@ export const descriptor: Parameters<typeof fromJSON>[0] = {
       }
     }
   }
-};
+} as Descriptor;

@@ -57,11 +57,12 @@ export class Gate {
 }
 
 /** Without authentication a caller is its certificate, or whoever sits at an address, by whatever port. */
-function byAddress({ certificateName, peer }: Credentials): Caller {
+export function byAddress({ certificateName, peer }: Credentials): Caller {
   return { name: certificateName ?? peer.replace(/:\d+$/, '').replace(/^::ffff:(?=\d+\.)/, '') };
 }
 
-function bearer(authorization: string | undefined): string | undefined {
+/** The token of an `authorization`. */
+export function bearer(authorization: string | undefined): string | undefined {
   return /^bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
 }
 

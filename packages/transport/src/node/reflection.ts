@@ -9,8 +9,14 @@ import { toStatus } from './status.ts';
 type Stream = ServerDuplexStream<unknown, unknown>;
 
 /** Adds grpc.reflection.v1 and v1alpha: for those who may call what they learn about. */
-export function addReflection(server: Server, gate: Gate): void {
-  const ours = fromJSON(withProtoNames(descriptor));
+export function addReflection(
+  server: Server,
+  gate: Gate,
+  { openInference }: { openInference: boolean },
+): void {
+  const { inference, ...own } = descriptor.nested ?? {};
+  const nested = openInference && inference ? { ...own, inference } : own;
+  const ours = fromJSON(withMapEntries(withProtoNames({ nested })));
   const reflection = new ReflectionService({ ...ours, ...fromJSON(health) });
   reflection.addToServer({
     addService(definition, { ServerReflectionInfo: reflect }) {
@@ -84,6 +90,44 @@ function withProtoNames<T>(json: T): T {
   // the same shape as `json`
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return JSON.parse(text) as T;
+}
+
+/**
+ * The descriptor with a message in place of each map, marked as the entry of one: that is what a map is on the wire, and
+ * protobufjs gives its entry a name that other languages refuse.
+ */
+function withMapEntries<T>(json: T): T {
+  const text = JSON.stringify(json, (_, value: unknown): unknown => {
+    if (!hasFields(value)) return value;
+    const nested: Record<string, unknown> = { ...value.nested };
+    const fields = Object.entries(value.fields).map(([name, field]) => {
+      const { keyType, type, id } = field;
+      if (keyType === undefined) return [name, field];
+      const entry = `${name.replaceAll(/(?:^|_)([a-z])/g, (__, letter: string) => letter.toUpperCase())}Entry`;
+      nested[entry] = {
+        options: { map_entry: true },
+        fields: { key: { type: keyType, id: 1 }, value: { type, id: 2 } },
+      };
+      return [name, { rule: 'repeated', type: entry, id }];
+    });
+    return {
+      ...value,
+      fields: Object.fromEntries(fields),
+      ...(Object.keys(nested).length > 0 && { nested }),
+    };
+  });
+  // the same shape as `json`
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return JSON.parse(text) as T;
+}
+
+interface MessageJson {
+  readonly fields: Readonly<Record<string, { type: string; id: number; keyType?: string }>>;
+  readonly nested?: Readonly<Record<string, unknown>>;
+}
+
+function hasFields(value: unknown): value is MessageJson {
+  return typeof value === 'object' && value !== null && 'fields' in value;
 }
 
 /** The library answers whatever it reads. Who does not read the answers is read no further. */

@@ -19,6 +19,7 @@ import { Gate, type Authenticate } from './gate.ts';
 import { Health, type HealthStatus } from './health.ts';
 import { Listener, parseListen, type ListenerLimits } from './listener.ts';
 import { methods } from './methods.ts';
+import { addOpenInference, type OipModels } from './oip-server.ts';
 import { addReflection } from './reflection.ts';
 import { toStatus } from './status.ts';
 import { ServerIdentity, type ServerTls } from './tls.ts';
@@ -30,6 +31,8 @@ export interface GrpcServerOptions extends Partial<Limits>, Partial<ListenerLimi
   readonly tls?: ServerTls;
   /** Asked once for each stream and single call. Absent: everyone may, by the name of its certificate or host. */
   readonly authenticate?: Authenticate;
+  /** The same service by the Open Inference Protocol, too; `version` is the software's. */
+  readonly oip?: { readonly models: OipModels; readonly version: string };
   /** Whether clients may ask what there is to call, as grpcurl does; default true. */
   readonly reflection?: boolean;
   /** Streams and single calls of one connection at a time; more wait in their client. Default 1024. */
@@ -70,7 +73,7 @@ const maxDownloads = 64;
  * that cannot be listened on
  */
 export async function serveGrpc(service: InferenceService, options: GrpcServerOptions): Promise<GrpcServer> {
-  const { listen, tls, authenticate, reflection = true } = options;
+  const { listen, tls, authenticate, oip, reflection = true } = options;
   const { host, port: wanted } = parseListen(listen);
   const limits = limitsFrom(options);
   const identity = tls && new ServerIdentity(tls);
@@ -97,7 +100,8 @@ export async function serveGrpc(service: InferenceService, options: GrpcServerOp
     },
   );
   server.addService(healthMethods, { ...health.handlers });
-  if (reflection) addReflection(server, gate);
+  if (oip) addOpenInference(server, { service, limits, gate, health, ...oip });
+  if (reflection) addReflection(server, gate, { openInference: oip !== undefined });
   const port = await listener.listen(host, wanted);
   return {
     address: listen.replace(/\d+$/, String(port)),

@@ -6,6 +6,7 @@ export interface HelloInput {
   'protocolMax'?: (number);
   'codecIds'?: (Buffer | Uint8Array | string)[];
   'client'?: (string);
+  'loadIntervalMs'?: (number);
 }
 
 export interface HelloOutput {
@@ -13,4 +14,5 @@ export interface HelloOutput {
   'protocolMax': (number);
   'codecIds': (Buffer)[];
   'client': (string);
+  'loadIntervalMs': (number);
 }

@@ -1,0 +1,2 @@
+export { connectFetch } from './client.ts';
+export type { FetchOptions, FetchTransport } from './client.ts';

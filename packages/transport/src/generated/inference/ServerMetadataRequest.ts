@@ -1,0 +1,8 @@
+// Original file: inference/open_inference.proto
+
+
+export interface ServerMetadataRequestInput {
+}
+
+export interface ServerMetadataRequestOutput {
+}

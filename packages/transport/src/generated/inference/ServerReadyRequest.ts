@@ -1,0 +1,8 @@
+// Original file: inference/open_inference.proto
+
+
+export interface ServerReadyRequestInput {
+}
+
+export interface ServerReadyRequestOutput {
+}
