@@ -138,9 +138,10 @@ Baselines: jpeg:10,20 or jpeg:10,20@effort=0 (1, the default, is mozjpeg), webp:
 network in the cloud, as it was trained: not fine-tuned on compressed photos. stem-float32, stem-int8: its features where it
 was split; latent-float32, latent-int8: the deepest encoder's latent; both by zstd, level 3 (@effort=1 to 22).
 
---out keeps finished rows when it is ended, however it is ended: the same command goes on from there, and another one on the
-same bundle, photos, machine and threads adds its rows, one command at a time. What differs in those is refused. Energy is RAPL's where it may be
-read (with --jobs 1 alone: it counts the whole processor), else processor time times --cpu-watts and called modelled.
+--out keeps finished rows when it is ended, however it is ended: the same command goes on from there, and another one (not at
+the same time) on the same bundle, photos, machine and threads adds its rows. What differs in those is refused. Energy is RAPL's
+where it may be read (with --jobs 1 alone: it counts the whole processor), else processor time times --cpu-watts and called
+modelled.
 
 Examples:
   raccoon eval --data imagenet20/val --limit 500
