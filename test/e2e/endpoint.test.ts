@@ -73,7 +73,7 @@ test('beyond this machine it needs TLS, or to be told that it does not', async (
   const open = { httpListen: '0.0.0.0:0' };
   await expect(start(open)).rejects.toMatchObject({
     code: 'insecure',
-    message: expect.stringMatching(/^0\.0\.0\.0:0 is open to other machines/),
+    message: expect.stringMatching(/^--http 0\.0\.0\.0:0 is open to other machines/),
   });
 });
 

@@ -137,7 +137,7 @@ describe('what it refuses to start with', () => {
       /--tls-cert and --tls-key, or --insecure/,
     ],
     ['open to all, v6', { bundle: NAME, listen: '[::]:0' }, 'insecure', /--insecure/],
-    ['no address', { bundle: NAME, listen: 'here' }, 'option', /"here" is no address to listen on/],
+    ['no address', { bundle: NAME, listen: 'here' }, 'option', /--listen takes host:port/],
     ['open admin', { bundle: NAME, adminListen: '0.0.0.0:0' }, 'insecure', /--admin-token/],
     ['no port', { bundle: NAME, metricsListen: 'x' }, 'option', /--metrics-port/],
     ['nothing', {}, 'no-bundle', /--bundle or --model-repository/],

@@ -453,14 +453,15 @@ const NOTHING_RUNS: PipelineStats = {
 /** What would open the service wider than its operator said, or cannot work, before anything is loaded. */
 function checkOptions(options: CloudOptions): void {
   const { listen = DEFAULTS.listen, httpListen, adminListen, adminToken, tls, insecure } = options;
-  for (const address of [listen, ...(httpListen === undefined ? [] : [httpListen])]) {
+  for (const [flag, address] of Object.entries({ '--listen': listen, '--http': httpListen })) {
+    if (address === undefined) continue;
     const [, host] = /^(.+):\d+$/.exec(address) ?? [];
     if (host === undefined)
-      throw new CloudError('option', `"${address}" is no address to listen on: host:port`);
+      throw new CloudError('option', `${flag} takes host:port, not "${address}"`);
     if (!tls && !insecure && !isLoopback(host.replace(/^\[(.*)\]$/, '$1'))) {
       throw new CloudError(
         'insecure',
-        `${address} is open to other machines: give --tls-cert and --tls-key, or --insecure on a network that you trust`,
+        `${flag} ${address} is open to other machines: give --tls-cert and --tls-key, or --insecure on a network that you trust`,
       );
     }
   }

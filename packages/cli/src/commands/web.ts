@@ -1,4 +1,4 @@
-import { endOnSignals, startCloud } from '@raccoon/cloud';
+import { CloudError, endOnSignals, startCloud, type Cloud, type CloudOptions } from '@raccoon/cloud';
 import { openPage } from '@raccoon/web';
 import { Command, Option } from 'commander';
 import { bundleOption, whole } from '../options.ts';
@@ -53,7 +53,7 @@ async function web({ bundle, listen, tlsCert, tlsKey, insecure, workers }: WebFl
     throw new Error('--tls-cert and --tls-key belong together');
   }
   const tls = tlsCert !== undefined && tlsKey !== undefined && { cert: tlsCert, key: tlsKey };
-  const running = await startCloud({
+  const running = await startPage({
     bundle,
     listen: '127.0.0.1:0', // gRPC, for whoever asks on this machine; the page has the other one
     httpListen: listen,
@@ -66,4 +66,14 @@ async function web({ bundle, listen, tlsCert, tlsKey, insecure, workers }: WebFl
   const { name, version } = running.bundle.manifest;
   const url = `${tls ? 'https' : 'http'}://${running.httpAddress!}/`;
   process.stdout.write(`raccoon web: ${name} ${version} on ${url} Ctrl-C drains and ends.\n`);
+}
+
+/** @throws CloudError that calls the address what it is called here: the cloud has another `--listen` */
+async function startPage(options: CloudOptions): Promise<Cloud> {
+  try {
+    return await startCloud(options);
+  } catch (error) {
+    if (error instanceof CloudError) error.message = error.message.replace(/^--http /, '--listen ');
+    throw error;
+  }
 }
