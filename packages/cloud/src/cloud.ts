@@ -456,8 +456,7 @@ function checkOptions(options: CloudOptions): void {
   for (const [flag, address] of Object.entries({ '--listen': listen, '--http': httpListen })) {
     if (address === undefined) continue;
     const [, host] = /^(.+):\d+$/.exec(address) ?? [];
-    if (host === undefined)
-      throw new CloudError('option', `${flag} takes host:port, not "${address}"`);
+    if (host === undefined) throw new CloudError('option', `${flag} takes host:port, not "${address}"`);
     if (!tls && !insecure && !isLoopback(host.replace(/^\[(.*)\]$/, '$1'))) {
       throw new CloudError(
         'insecure',
