@@ -56,7 +56,8 @@ export const rowColumns: readonly Column<FlatRow>[] = [
   whole('threads', ({ results }) => results.environment.threads),
   text('node', ({ results }) => results.environment.node),
   text('raccoon', ({ results }) => results.environment.raccoon),
-  text('command', ({ results }) => results.command),
+  // one line, and what a shell takes: a row of a CSV file is a line to most programs
+  text('command', ({ results }) => results.command.replaceAll('\n', ' && ')),
 ];
 
 export const photoColumns: readonly Column<FlatPhoto>[] = [
