@@ -2,6 +2,7 @@
 import type * as Ort from 'onnxruntime-web/wasm';
 import { EdgeError } from '../common/errors.ts';
 import type { Encoder } from '../common/runtime.ts';
+import { encoderOf } from '../common/session.ts';
 import { canShareMemory, hasWebGpu } from './platform.ts';
 
 /** What an encoder network runs on. */
@@ -13,9 +14,6 @@ export interface EncoderOptions {
   /** Where ONNX Runtime's `.wasm` and `.mjs` are. */
   readonly runtimeFiles: URL;
 }
-
-/** The output that is the latent, unless it is the only one. */
-const LATENT = 'latent';
 
 /** Runs that a choice is measured by, after one to warm up. */
 const MEASURED_RUNS = 3;
@@ -53,31 +51,8 @@ export async function loadEncoder(
   } catch (cause) {
     throw asEdgeError(cause, name, runtimeFiles);
   }
-  const metadata = session.inputMetadata[0];
-  if (!metadata?.isTensor) throw new EdgeError('encoder', `${name} has no tensor input`);
-  const { outputNames } = session;
-  const latentOutput = outputNames.length === 1 ? outputNames[0]! : LATENT;
-  const all = exitOutput === undefined ? [latentOutput] : [latentOutput, exitOutput];
-  for (const output of all) {
-    if (!outputNames.includes(output)) {
-      throw new EdgeError('encoder', `${name} has no output ${output}; it has ${outputNames.join(', ')}`);
-    }
-  }
-  // the manifest's input size is the graph's, so its shape is fixed
-  const feeds = { [metadata.name]: new ort.Tensor('float32', tensor, metadata.shape.map(Number)) };
-  return {
-    async run(withExit) {
-      const results = await inTurn(() => session.run(feeds, withExit ? all : [latentOutput]));
-      return {
-        latent: results[latentOutput]!.data as Float32Array,
-        ...(withExit &&
-          exitOutput !== undefined && {
-            exitLogits: results[exitOutput]!.data as Float32Array,
-          }),
-      };
-    },
-    release: () => inTurn(() => session.release()),
-  };
+  const input = (shape: number[]): Ort.Tensor => new ort.Tensor('float32', tensor, shape);
+  return encoderOf(session, { name, input, exitOutput, inTurn });
 }
 
 /** What a choice between the two was made by. */
