@@ -6,6 +6,7 @@ import { openEdge } from '@raccoon/edge/node';
 import { pairedDifference, type Difference } from './compare.ts';
 import type { PhotoOutcome, Progress } from './evaluate.ts';
 import { labelsOf, samplePhotos, type LabelledPhoto } from './photos.ts';
+import { PATIENT } from './point-way.ts';
 import { mulberry32 } from './random.ts';
 import { mean } from './ranking.ts';
 import { expectedCalibrationError, fitTemperature, leastShare, wasserstein } from './reliability.ts';
@@ -100,7 +101,7 @@ export async function calibrateExits(
     throw new Error(`${bundle.manifest.name} has no local exit: train and export it with this version`);
   }
   const edge = await openEdge(bundle);
-  const cloud = await openService({ bundle });
+  const cloud = await openService({ ...PATIENT, bundle });
   try {
     const reports: CascadeReport[] = [];
     for (const point of points) {

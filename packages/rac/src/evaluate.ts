@@ -4,7 +4,7 @@ import { startCloud } from '@raccoon/cloud';
 import { shareInterval } from './interval.ts';
 import { peakMemory, resetPeakMemory } from './peak-memory.ts';
 import { labelsOf, type LabelledPhoto } from './photos.ts';
-import { openPointWay, type ByteSplit } from './point-way.ts';
+import { openPointWay, PATIENT, type ByteSplit } from './point-way.ts';
 import type { PowerMeter } from './power.ts';
 import { mean, quantile } from './ranking.ts';
 
@@ -206,7 +206,8 @@ export async function evaluatePoints(
   { exit = false, cloud }: PointOptions = {},
 ): Promise<PointEvaluation[]> {
   labelsOf(bundle, photos); // or says now what is wrong with them
-  const own = cloud === undefined ? await startCloud({ bundle, listen: '127.0.0.1:0' }) : undefined;
+  const own =
+    cloud === undefined ? await startCloud({ ...PATIENT, bundle, listen: '127.0.0.1:0' }) : undefined;
   try {
     const rows: PointEvaluation[] = [];
     for (const point of points) {

@@ -4,6 +4,7 @@ import { startCloud } from '@raccoon/cloud';
 import type { Progress } from './evaluate.ts';
 import type { Method } from './methods.ts';
 import type { LabelledPhoto } from './photos.ts';
+import { PATIENT } from './point-way.ts';
 import type { FromWorker, Job, MeasuredRow } from './worker.ts';
 
 // by the package's own name, so that it is the compiled file also when the rest runs from source
@@ -34,7 +35,7 @@ export async function measureRows(
   onRow: (row: MeasuredRow, index: number) => void,
 ): Promise<void> {
   const usesCloud = methods.some((method) => method.kind === 'point' && !method.inProcess);
-  const cloud = usesCloud ? await startCloud({ bundle, listen: '127.0.0.1:0' }) : undefined;
+  const cloud = usesCloud ? await startCloud({ ...PATIENT, bundle, listen: '127.0.0.1:0' }) : undefined;
   const done = methods.map(() => 0);
   const stop = new AbortController();
   const left = [...methods.entries()];

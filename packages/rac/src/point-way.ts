@@ -48,6 +48,9 @@ interface SentBitstream extends Sent {
 const GRPC_PREFIX_BYTES = 5; // compression flag (1), message length (4)
 const IN_FLIGHT = 8;
 
+/** Of a cloud that photos are evaluated by: a busy machine is no reason to refuse one of them. */
+export const PATIENT: { readonly maxQueueMs: number } = { maxQueueMs: 600_000 };
+
 /**
  * The way that users' images take: edge, client, TCP, cloud.
  * @throws Error: asked for an exit that the bundle does not have
@@ -64,7 +67,7 @@ export async function openPointWay(
   const { encoder, edgeMacs } = manifest.points[point]!;
   const { height: h, width: w } = manifest.latent;
   const meter = cloud === undefined ? undefined : await startWireMeter(cloud);
-  const local = meter ? undefined : await openService({ bundle, workers: 1 });
+  const local = meter ? undefined : await openService({ ...PATIENT, bundle, workers: 1 });
   const client = await connect({
     cloud: local ? serveMemory(local.service).connect() : meter!.address,
     bundle,

@@ -2,6 +2,7 @@ import type { Bundle } from '@raccoon/bundle';
 import { openService } from '@raccoon/cloud';
 import { decodeBitstream, encodeBitstream } from '@raccoon/codec';
 import type { Result } from '@raccoon/transport';
+import { PATIENT } from './point-way.ts';
 
 /** What a cloud in this process sees in the first channels of images. */
 export interface PrefixClassifier {
@@ -13,7 +14,7 @@ export interface PrefixClassifier {
 /** No socket: what the codec decodes from the slices goes to the cloud's workers as one slice, which costs them nothing else. */
 export async function openPrefixClassifier(bundle: Bundle): Promise<PrefixClassifier> {
   const { height: h, width: w } = bundle.manifest.latent;
-  const cloud = await openService({ bundle });
+  const cloud = await openService({ ...PATIENT, bundle });
   const context = { signal: new AbortController().signal, peer: 'local', caller: { name: 'local' } };
   return {
     async classify(slices) {
