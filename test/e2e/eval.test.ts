@@ -138,6 +138,23 @@ test('--json has points, baselines and their photos; --in-process no wire; --met
   expect(read(out)).toMatchObject({ data: { seed: 1 }, rows: [{ method: 'paper-n0', series: 'paper-n0' }] });
 });
 
+test('noise: a row for each strength, which compare leaves out', async () => {
+  const out = join(temporaryFolder(), 'results.json');
+  const ended = await raccoon(args('--noise', '0,0.2', '--out', out));
+  expectSuccess(ended);
+  expect(ended.stdout).toMatch(/^n=0 q=0, noise 0\.2 /m);
+  const [clean, noisy] = read(out).rows.toSorted((a) => ('noise' in a.settings ? 1 : -1)) as [
+    ResultRow,
+    ResultRow,
+  ];
+  expect(noisy).toMatchObject({ series: clean.series, settings: { ...clean.settings, noise: 0.2 } });
+  const compared = await raccoon(['compare', out, out]);
+  expectSuccess(compared);
+  expect(lines(compared.stdout).filter((line) => line.startsWith('n=0'))).toHaveLength(1);
+  const asJson = await raccoon(args('--noise', '0.2', '--json'));
+  expect(JSON.parse(asJson.stdout)).toMatchObject({ points: [], noisy: [{ settings: { noise: 0.2 } }] });
+});
+
 test('results can be compared', async () => {
   const out = join(temporaryFolder(), 'results.json');
   expectSuccess(await raccoon(args('--baseline', 'latent-int8', '--out', out)));
@@ -151,6 +168,13 @@ test('results can be compared', async () => {
 describe('what is wrong', () => {
   test('is said before anything is measured', async () => {
     expectFailure(await raccoon(args('--baseline', 'bpg:10')), 'bpg:10 is no baseline');
+    for (const sigmas of ['2', '0.1,x', '-1', '']) {
+      expectFailure(await raccoon(args('--noise', sigmas)), 'numbers from 0 to 1, for instance 0,0.1,0.3');
+    }
+    expectFailure(
+      await raccoon(args('--noise', '0.1', '--baseline', 'original')),
+      'the baseline original is the file as it is',
+    );
     expectFailure(await raccoon(args('--baseline', 'jpeg:10')), 'tiny-colours has no unsplit network');
     const out = join(temporaryFolder(), 'results.json');
     expectSuccess(await raccoon(args('--limit', '3', '--out', out)));

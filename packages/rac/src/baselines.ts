@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { stemOf, type Bundle } from '@raccoon/bundle';
 import { quantise } from '@raccoon/codec';
-import { toTensor } from '@raccoon/edge';
+import { toTensor, type ImageInput } from '@raccoon/edge';
 import { openEdge, readPixels } from '@raccoon/edge/node';
 import { encodeImage, type ImageCodec } from './codecs.ts';
 import type { Answer, Sent, Way } from './evaluate.ts';
@@ -51,6 +51,8 @@ export async function openUnsplitWay(bundle: Bundle, threads?: number): Promise<
 /** The photo's file as it is, the unsplit network in the cloud. @throws BundleError `no-stem` */
 export async function openOriginalWay(bundle: Bundle, threads?: number): Promise<Way<SentBytes>> {
   return fileWay(bundle, threads, async (photo) => {
+    if (typeof photo !== 'string')
+      throw new RangeError('original is the file as it is: nothing can be added to it');
     const payload = await readFile(photo);
     return { payload, encodeMs: 0 };
   });
@@ -74,7 +76,7 @@ export async function openImageWay(
 function fileWay(
   bundle: Bundle,
   threads: number | undefined,
-  encode: (photo: string) => Promise<{ payload: Uint8Array; encodeMs: number }>,
+  encode: (photo: ImageInput) => Promise<{ payload: Uint8Array; encodeMs: number }>,
 ): Way<SentBytes> {
   stemOf(bundle.manifest);
   const networks = openNetworks(bundle, threads);

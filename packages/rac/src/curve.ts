@@ -1,5 +1,5 @@
 import type { PhotoOutcome } from './evaluate.ts';
-import { parseResults, type ResultRow } from './results.ts';
+import { isClean, parseResults, type ResultRow } from './results.ts';
 
 /** A rate-accuracy curve: points by rising rate. */
 export interface Curve {
@@ -46,7 +46,8 @@ export function readCurves(json: unknown, origin: string): Curve[] {
     points?: EvaluationRow[];
     format?: string;
   };
-  if (value?.format === 'raccoon-results') return fromSeries(parseResults(value, origin).rows, origin);
+  if (value?.format === 'raccoon-results')
+    return fromSeries(parseResults(value, origin).rows.filter(isClean), origin);
   if (Array.isArray(value?.points)) return fromRows(value.points, origin);
   if (value?.curves && typeof value.curves === 'object') {
     return Object.entries(value.curves).map(([name, curve]) => plain(curve, `${origin}#${name}`));

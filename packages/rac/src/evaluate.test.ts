@@ -50,7 +50,7 @@ function expectAccuracies(row: Evaluation): void {
 async function evaluate(method: Method, of: Bundle = bundle): Promise<Evaluation> {
   const way = await openWay(of, method, { threads: 1 });
   try {
-    return await evaluateWay(of, way, photos);
+    return await evaluateWay(of, way, photos, { noise: method.noise });
   } finally {
     await way.close();
   }
@@ -122,6 +122,21 @@ test('wire bytes are those that a proxy on the same socket counts', async () => 
   await cloud.close();
 });
 
+test('noise is on the pixels of every way, the same for all; a file that is sent as it is has none', async () => {
+  const point = 3;
+  const [clean] = await evaluatePoints(bundle, photos, [point]);
+  const noisy = await evaluate({ kind: 'point', point, inProcess: true, noise: 0.3 });
+  expectAccuracies(noisy);
+  expect(noisy.bytesPerImage).not.toBe(clean!.bytesPerImage);
+  expect(noisy.exitTop1).toBeUndefined();
+  const jpeg = { kind: 'image', format: 'jpeg', quality: 40, effort: 1 } as const;
+  const [file, noisyFile] = [await evaluate(jpeg), await evaluate({ ...jpeg, noise: 0.3 })];
+  expect(noisyFile.bytesPerImage).toBeGreaterThan(1.5 * file.bytesPerImage); // noise is dear
+  const unsplit = await evaluate({ kind: 'unsplit', noise: 1 });
+  expect(unsplit.top1).toBeLessThan((await evaluate({ kind: 'unsplit' })).top1);
+  await expect(evaluate({ kind: 'original', noise: 0.1 })).rejects.toThrow('nothing can be added to it');
+});
+
 test('in one process there is no wire, and the answers are the same', async () => {
   const point = 3;
   const [row] = await evaluatePoints(bundle, photos, [point]);
@@ -136,7 +151,7 @@ test('in one process there is no wire, and the answers are the same', async () =
 
 test('energy is worked out from processor time where no counter can be read', async () => {
   const way = await openWay(bundle, { kind: 'original' }, {});
-  const { energyMillijoule } = await evaluateWay(bundle, way, photos, undefined, openPowerMeter(5, folder));
+  const { energyMillijoule } = await evaluateWay(bundle, way, photos, { meter: openPowerMeter(5, folder) });
   await way.close();
   expect(energyMillijoule).toEqual({ value: expect.any(Number), source: 'modelled' });
   expect((await evaluate({ kind: 'original' })).energyMillijoule).toBeNull();

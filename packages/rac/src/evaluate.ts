@@ -5,6 +5,8 @@ import { shareInterval } from './interval.ts';
 import { peakMemory, resetPeakMemory } from './peak-memory.ts';
 import { labelsOf, type LabelledPhoto } from './photos.ts';
 import { openPointWay, PATIENT, type ByteSplit } from './point-way.ts';
+import type { ImageInput } from '@raccoon/edge';
+import { addNoise } from './noise.ts';
 import type { PowerMeter } from './power.ts';
 import { mean, quantile } from './ranking.ts';
 
@@ -35,7 +37,7 @@ export interface Way<S extends Sent = Sent> {
   /** Photos on their way at any time, at most. */
   readonly inFlight: number;
   /** The edge. */
-  encode(photo: string): Promise<S>;
+  encode(photo: ImageInput): Promise<S>;
   /** The cloud. */
   answer(sent: S): Promise<Answer>;
   /** All is warm: what is counted on the wire counts from here. */
@@ -91,22 +93,30 @@ export type Progress = (done: number, total: number) => void;
 /** Photos that the edge encodes with nothing else going on, for its memory and energy. */
 const ALONE = 50;
 
+export interface EvaluateOptions {
+  /** Called with 0 when all is warm, then after each photo. */
+  onProgress?: Progress;
+  meter?: PowerMeter | undefined;
+  /** Standard deviation of the noise that is added to photos, on values from 0 to 1; default: none. See `addNoise`. */
+  noise?: number | undefined;
+}
+
 /**
  * Measures one way on labelled photos: first the edge alone, then all of it.
- * @param onProgress called with 0 when all is warm, then after each photo
  * @throws Error about the photos (an unknown wnid, one that cannot be read)
  */
 export async function evaluateWay<S extends Sent>(
   bundle: Bundle,
   way: Way<S>,
   photos: readonly LabelledPhoto[],
-  onProgress: Progress = () => undefined,
-  meter?: PowerMeter,
+  { onProgress = () => undefined, meter, noise = 0 }: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const labels = labelsOf(bundle, photos);
   const { input } = bundle.manifest;
-  const alone = await measureEdge(way, photos.slice(0, ALONE), meter);
-  await way.answer(await way.encode(photos[0]!.path)); // warms the cloud up
+  const seen = async (photo: LabelledPhoto): Promise<ImageInput> =>
+    noise > 0 ? addNoise(photo, input, noise) : photo.path;
+  const alone = await measureEdge(way, await Promise.all(photos.slice(0, ALONE).map(seen)), meter);
+  await way.answer(await way.encode(await seen(photos[0]!))); // warms the cloud up
   way.begin?.();
   onProgress(0, photos.length);
 
@@ -114,8 +124,8 @@ export async function evaluateWay<S extends Sent>(
   const answers: Answer[] = [];
   let done = 0;
   const underWay = new Set<Promise<void>>();
-  for (const [index, { path }] of photos.entries()) {
-    const encoded = await way.encode(path);
+  for (const [index, photo] of photos.entries()) {
+    const encoded = await way.encode(await seen(photo));
     const { bytes, encodeMs, entropyMs, exitClass } = encoded; // and not what else it holds
     sent.push({ bytes, encodeMs, entropyMs, ...(exitClass !== undefined && { exitClass }) });
     const answered = way.answer(encoded).then((answer) => {
@@ -163,13 +173,13 @@ export async function evaluateWay<S extends Sent>(
 
 async function measureEdge(
   way: Way,
-  photos: readonly LabelledPhoto[],
+  photos: readonly ImageInput[],
   meter: PowerMeter | undefined,
 ): Promise<Pick<Evaluation, 'peakMemoryMiB' | 'energyMillijoule'>> {
   resetPeakMemory();
-  await way.encode(photos[0]!.path); // loads what it needs
+  await way.encode(photos[0]!); // loads what it needs
   meter?.start();
-  for (const { path } of photos) await way.encode(path);
+  for (const photo of photos) await way.encode(photo);
   const joules = meter?.joules();
   return {
     peakMemoryMiB: peakMemory() / 2 ** 20,
@@ -216,7 +226,7 @@ export async function evaluatePoints(
       const progress: Progress = (done) =>
         onProgress(rows.length * photos.length + done, points.length * photos.length);
       try {
-        const evaluation = await evaluateWay(bundle, way, photos, progress);
+        const evaluation = await evaluateWay(bundle, way, photos, { onProgress: progress });
         rows.push({ point, n, q, precision, ...evaluation, bytes: way.split() });
       } finally {
         await way.close();

@@ -23,6 +23,7 @@ export { shareInterval } from './interval.ts';
 export { measureRows, type MeasureRowsOptions } from './measure.ts';
 export { labelOf, needsStem, openWay, parseBaseline, type Method, type RowLabel } from './methods.ts';
 export { openPointWay, type ByteSplit, type PointWay } from './point-way.ts';
+export { addNoise } from './noise.ts';
 export { emptyResults, ResultsStore, type Circumstances } from './results-store.ts';
 export type { MeasuredRow } from './worker.ts';
 export { chooseCurve, readCurves, type Curve, type CurvePoint } from './curve.ts';
@@ -64,7 +65,7 @@ export {
   type ReportOptions,
   type WrittenReport,
 } from './report/write.ts';
-export { parseResults, type ResultRow, type ResultsFile } from './results.ts';
+export { isClean, parseResults, type ResultRow, type ResultsFile } from './results.ts';
 export { type Call } from './sweep/commands.ts';
 export { localEngine, type Engine, type EngineEvents } from './sweep/local.ts';
 export { planSweep, type PlannedTrial, type SweepPlan } from './sweep/plan.ts';

@@ -46,6 +46,9 @@ describe('what rows are called', () => {
       point: 'q=3',
       settings: { n: 0, q: 3, precision: 'float32' },
     });
+    const noisy = labelOf(manifest, { kind: 'point', point: 3, noise: 0.1 });
+    const clean = labelOf(manifest, { kind: 'point', point: 3 });
+    expect(noisy).toEqual({ ...clean, settings: { ...clean.settings, noise: 0.1 } });
     expect(labelOf(manifest, { kind: 'point', point: int8, inProcess: true })).toMatchObject({
       series: 'raccoon n=2 int8',
       settings: { precision: 'int8', inProcess: true },

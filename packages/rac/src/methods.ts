@@ -6,20 +6,25 @@ import { openPointWay, type PointWay } from './point-way.ts';
 import { RAW_TYPES, ZSTD_LEVELS, type RawType } from './raw.ts';
 import type { ResultRow } from './results.ts';
 
-/** How photos travel in one row of results. */
+/** How photos travel in one row of results, and what was done to them before. */
 export type Method =
   /** Operating point `point` of the bundle, with its local exit or without; through a socket, or to a cloud in the same process. */
-  | { kind: 'point'; point: number; exit?: boolean; inProcess?: boolean }
-  /** The whole network on the edge. */
-  | { kind: 'unsplit' }
-  /** The photo's file as it is, the whole network in the cloud; */
-  | { kind: 'original' }
-  /** an image codec's file of it; */
-  | ({ kind: 'image' } & ImageCodec)
-  /** features where the network was split; */
-  | { kind: 'stem'; type: RawType; level: number }
-  /** the latent of the deepest encoder. */
-  | { kind: 'latent'; type: RawType; level: number };
+  (
+    | { kind: 'point'; point: number; exit?: boolean; inProcess?: boolean }
+    /** The whole network on the edge. */
+    | { kind: 'unsplit' }
+    /** The photo's file as it is, the whole network in the cloud; */
+    | { kind: 'original' }
+    /** an image codec's file of it; */
+    | ({ kind: 'image' } & ImageCodec)
+    /** features where the network was split; */
+    | { kind: 'stem'; type: RawType; level: number }
+    /** the latent of the deepest encoder. */
+    | { kind: 'latent'; type: RawType; level: number }
+  ) & {
+    /** Standard deviation of the noise on photos, values from 0 to 1; absent: none. */
+    noise?: number | undefined;
+  };
 
 /** Whose file or features need the unsplit network to be classified. */
 export const needsStem = ({ kind }: Method): boolean => kind !== 'point' && kind !== 'latent';
@@ -67,6 +72,11 @@ export type RowLabel = Pick<ResultRow, 'method' | 'series' | 'point' | 'settings
 
 /** @param name of the bundle's own method; default: what its manifest says (`provenance.method`), or `raccoon` */
 export function labelOf(manifest: Manifest, method: Method, name: string = methodOf(manifest)): RowLabel {
+  const label = cleanLabelOf(manifest, method, name);
+  return method.noise ? { ...label, settings: { ...label.settings, noise: method.noise } } : label;
+}
+
+function cleanLabelOf(manifest: Manifest, method: Method, name: string): RowLabel {
   switch (method.kind) {
     case 'point': {
       const { points } = manifest;

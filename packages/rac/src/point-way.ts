@@ -2,7 +2,7 @@ import type { Bundle } from '@raccoon/bundle';
 import { connect } from '@raccoon/client';
 import { openService } from '@raccoon/cloud';
 import { estimateBits, flushBytes, HEADER_BYTES } from '@raccoon/codec';
-import type { EncodedImage } from '@raccoon/edge';
+import type { EncodedImage, ImageInput } from '@raccoon/edge';
 import { serveMemory } from '@raccoon/transport/memory';
 import type { Sent, Way } from './evaluate.ts';
 import { countParameters } from './onnx.ts';
@@ -41,7 +41,7 @@ export interface PointWayOptions {
 }
 
 interface SentBitstream extends Sent {
-  photo: string;
+  photo: ImageInput;
   encoded: EncodedImage;
 }
 

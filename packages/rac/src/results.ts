@@ -13,7 +13,7 @@ export interface ResultRow {
   series: string;
   /** What is different within the series, for people: `q=3`, `quality=40`. */
   point: string;
-  /** The same for programs: n, q, precision, quality, effort, lambda, seed, ... */
+  /** The same for programs: n, q, precision, quality, effort, lambda, seed, ...; `noise` of what `addNoise` added. */
   settings: Record<string, string | number | boolean>;
   images: number;
   top1: number;
@@ -72,6 +72,9 @@ export interface ResultsFile {
   };
   rows: ResultRow[];
 }
+
+/** Of photos as they are, and not of noisy ones. */
+export const isClean = ({ settings }: Pick<ResultRow, 'settings'>): boolean => !settings['noise'];
 
 const amount = z.number().nonnegative();
 const percent = z.number().min(0).max(100);

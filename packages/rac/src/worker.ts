@@ -63,7 +63,11 @@ async function measure({
   try {
     const progress = (done: number): void => void tell({ kind: 'progress', done });
     const useful = meter?.source === 'modelled' || alone ? meter : undefined;
-    const evaluation = await evaluateWay(bundle, way, photos, progress, useful);
+    const evaluation = await evaluateWay(bundle, way, photos, {
+      onProgress: progress,
+      meter: useful,
+      noise: method.noise,
+    });
     return { ...evaluation, ...(method.kind === 'point' && { bytes: (way as PointWay).split() }) };
   } finally {
     await way.close();

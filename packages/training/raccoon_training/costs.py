@@ -67,8 +67,8 @@ def split_costs(config: SplitConfig, network: nn.Module, deep: float, reuse: int
     return {"edgeMacs": edge, "cloudMacs": decoder + tail, "trainMacsPerImage": round(per_image)}
 
 
-def paper_costs(config: PaperConfig, unsplit: nn.Module | None, reuse: int) -> dict:
-    """Of one of the paper's models, or its baseline: a mean over its stages."""
+def paper_costs(config: PaperConfig, unsplit: nn.Module | None, reuse: int, head: float) -> dict:
+    """Of one of the paper's models, or its baseline: a mean over its stages. head: images seen without the tail."""
     image = torch.empty(1, 3, config.size, config.size, device="meta")
     unsplit = None if unsplit is None else unsplit.to("meta")
     model = config.build(config.classifier()).to("meta").eval()
@@ -78,8 +78,9 @@ def paper_costs(config: PaperConfig, unsplit: nn.Module | None, reuse: int) -> d
     tail = count_macs(_Called(model.classifier, "tail"), model.decoder(latent))
     teacher = 0 if unsplit is None else count_macs(unsplit, image) / max(1, reuse)
     per_image = 0.0
-    for stage in config.stages:
-        costs = {"encoder": edge, "decoder": decoder, "classifier": tail}
+    for i, stage in enumerate(config.stages):
+        without = min(1.0, max(0.0, head * len(config.stages) - i))  # share of the stage
+        costs = {"encoder": edge, "decoder": decoder, "classifier": tail * (1 - without)}
         per_image += teacher + sum(
             cost * (1 + (0 if part == "encoder" else HOLDING) if part in stage.frozen else 1 + BACKWARD)
             for part, cost in costs.items()
@@ -108,7 +109,8 @@ def costs_of(command: str, options: list[str]) -> dict:
         backbone = Backbone(f"resnet{unsplit.depth}", unsplit.fc.out_features)
     else:
         backbone = Backbone("mobilenet" if unsplit else f"resnet{args.depth}", unsplit.classes if unsplit else 1000)
-    return paper_costs(train_paper.config_of(args, backbone, unsplit is not None), unsplit, args.reuse)
+    head = train_paper.recipe_of(args).head_start
+    return paper_costs(train_paper.config_of(args, backbone, unsplit is not None), unsplit, args.reuse, head)
 
 
 def run(_: argparse.Namespace) -> None:

@@ -66,11 +66,7 @@ class Encoder(nn.Module):
         of a short training run. From the 80th on, components are below FLOOR and more and more what JPEG leaves: at
         unit variance they would be noise, and beyond what an int8 encoder's weights can tell from nothing.
         """
-        patches = F.unfold(x, 8, stride=8).transpose(1, 2).flatten(0, 1)  # (B h w, 192)
-        mean = patches.mean(0)
-        variance, components = torch.linalg.eigh(torch.cov(patches.T))  # ascending
-        width = self.patch.out_channels
-        filters = components.T.flip(0)[:width] / variance.flip(0)[:width, None].add(FLOOR).sqrt()
+        filters, mean = principal_filters(F.unfold(x, 8, stride=8), self.patch.out_channels)
         self.patch.weight.copy_(filters.reshape(self.patch.weight.shape))
         self.patch.bias.copy_(-filters @ mean)
 
@@ -79,6 +75,14 @@ class Encoder(nn.Module):
         convs = [self.patch, self.project[str(n)]]
         convs += [m for m in self.blocks[:n].modules() if isinstance(m, nn.Conv2d)]
         return (height // 8) * (width // 8) * sum(conv.weight.numel() for conv in convs)
+
+
+def principal_filters(patches: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Patches (B, P, h w) -> their first principal components, scaled to unit variance (count, P), and the mean (P)."""
+    patches = patches.transpose(1, 2).flatten(0, 1)  # (B h w, P)
+    variance, components = torch.linalg.eigh(torch.cov(patches.T))  # ascending
+    filters = components.T.flip(0)[:count] / variance.flip(0)[:count, None].add(FLOOR).sqrt()
+    return filters, patches.mean(0)
 
 
 def _end(x: torch.Tensor, n: int) -> torch.Tensor:

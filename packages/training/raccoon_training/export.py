@@ -38,7 +38,8 @@ from .tables import build_tables, pool_tables
 FORMAT_VERSION = 0
 OPSET = 17
 RATE_BATCH = 64  # photos at once for the expected rates
-CALIBRATION_PHOTOS = 64  # of the train split, for the scales of the int8 encoders
+CALIBRATION_PHOTOS = 64  # of the train split, for deviations of latents and the scales of the int8 encoders
+FINEST = 8.0  # steps a deviation
 INT8_FROM = 1  # blocks: without any, 8 bits save an eighth of 0.4 ms
 INT8_ERROR = 0.2  # of the latent's deviation: an int8 encoder beyond it is broken rather than rounded
 
@@ -326,6 +327,11 @@ def export(args: argparse.Namespace) -> Path:
     round_weights(model.encoder, model.decoder, model.exits, network, classifier)
 
     out = open_folder(args.out)
+    calibration, _ = load_photos(args.data, "train", CALIBRATION_PHOTOS, config.size)
+    provenance = {"calibration": {"data": f"{args.data.name} train", "images": len(calibration)}}
+    if not config.cloud_fixed:  # its decoder has the steps of the bundle that it extends
+        limited = model.limit_gains(normalise(calibration), args.finest)
+        provenance["finest"] = {"stepsPerDeviation": args.finest, "limited": limited}
 
     # The float32 points are the model's own. An int8 point has gains, tables and decoder of its twin among them.
     own = config.points()
@@ -363,14 +369,10 @@ def export(args: argparse.Namespace) -> Path:
         check_same_decoder(args.extends, out, symbols[0], len(twin))
         codecs += keep_codecs(args.extends, extended, out, codecs[0]["id"])
 
-    provenance = {}
     int8_encoders = {}
-    if int8_stops:
-        calibration, _ = load_photos(args.data, "train", CALIBRATION_PHOTOS, side)
-        provenance["int8"] = {"data": f"{args.data.name} train", "images": len(calibration)}
-        for n in int8_stops:
-            module = EncoderGraph(model.encoder, model.exits[str(n)], n)
-            int8_encoders[n] = write_int8(out / f"encoder-n{n}-int8.onnx", module, {"tensor": image[:1]}, calibration)
+    for n in int8_stops:
+        module = EncoderGraph(model.encoder, model.exits[str(n)], n)
+        int8_encoders[n] = write_int8(out / f"encoder-n{n}-int8.onnx", module, {"tensor": image[:1]}, calibration)
 
     rate_split = args.rate_split if has_split(args.data, args.rate_split) else "train"
     pixels, _ = load_photos(args.data, rate_split, args.rate_photos, side)
@@ -478,6 +480,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--int8", action=argparse.BooleanOptionalAction, default=True,
         help="int8 encoders as further operating points, calibrated on photos of the train split",
+    )  # fmt: skip
+    parser.add_argument(
+        "--finest", type=float, default=FINEST,
+        help="quantisation steps a deviation of a channel, at most: a rate above what the network can use is not spent",
     )  # fmt: skip
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--description", help="one line for people")

@@ -76,10 +76,12 @@ def single_stage_loss(
     rate: lambda * R (B). variances: (C) for each of the features. labels: (B) int64. tail: weight of all that comes
     from behind the split, for a slow start.
     """
-    variances = variances or [None] * len(split_network.features)
+    count = len(split_network.features)
     split, *behind = (
         feature_error(features, target, variance)
-        for features, target, variance in zip(split_network.features, unsplit_network.features, variances, strict=True)
+        for features, target, variance in zip(
+            split_network.features, unsplit_network.features[:count], (variances or [None] * count)[:count], strict=True
+        )
     )
     taps, kl, ce = sum(behind, torch.zeros_like(split)), torch.zeros_like(split), torch.zeros_like(split)
     if split_network.logits is not None:

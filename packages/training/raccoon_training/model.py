@@ -215,6 +215,26 @@ class SplitModel(nn.Module):
         return TrainingPass(self.decoder(restored, point), bits, coded_bits, exit_logits)
 
     @torch.no_grad()
+    def limit_gains(self, x: torch.Tensor, finest: float) -> int:
+        """Rounds no channel finer than `finest` steps a deviation of it, on tensors x (B, 3, H, W); how many change.
+
+        A level whose target is above what the network can use finds bits to spend: with ever finer steps of the few
+        channels that vary most. The decoder sees the same latent, rounded less finely.
+        """
+        if not finest > 0:
+            raise ValueError(f"--finest {finest}: steps a deviation, above 0")
+        changed = 0
+        for stop, n in enumerate(self.config.stops):
+            most = (finest / self.encoder(x, n).std((0, 2, 3))).log()
+            for p in (self.stop == stop).nonzero()[:, 0].tolist():
+                excess = (self.log_gain[p] - most).clamp_min(0)
+                self.log_gain[p] -= excess
+                self.log_inverse_gain[p] += excess
+                changed += int((excess > 0).sum())
+        self.refresh_median()
+        return changed
+
+    @torch.no_grad()
     def gains(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Gain and median per point and channel, (P, C) each: symbol = round(gain * (latent - median))."""
         gain = self.log_gain.exp()

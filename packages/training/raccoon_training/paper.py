@@ -90,12 +90,26 @@ class EntropyBottleneck(nn.Module):
                 likelihood = self.density.likelihood(quantised.flatten(2), self._point(len(latent)))
                 return quantised, -likelihood.log2().sum((1, 2))
             quantised = latent + noise(latent.shape[1:]).to(latent.device)
+            return quantised, self._bits(quantised, noise)
+
+    @torch.no_grad()
+    def coded_bits(self, latent: torch.Tensor, noise: Noise) -> torch.Tensor:
+        """Bits per image (B) of latent (B, C, h, w) once it is rounded, in training.
+
+        Where most values are far below a step, these are a fraction of those that the rate's gradient is taken from.
+        """
+        centre = self.density.median()[0, :, None, None]
+        return self._bits(torch.round(latent.float() - centre) + centre, noise)
+
+    def _bits(self, quantised: torch.Tensor, noise: Noise) -> torch.Tensor:
+        """Bits per image (B) of (B, C, h, w), from some of the positions."""
+        with torch.autocast(quantised.device.type, enabled=False):
             counted = quantised.flatten(2)
             if self.positions > 1:
                 count = counted.shape[2]
-                counted = counted[..., noise.order(count)[: count // self.positions].to(latent.device)]
-            likelihood = self.density.likelihood(counted, self._point(len(latent)))
-            return quantised, -likelihood.log2().mean((1, 2)) * quantised[0].numel()
+                counted = counted[..., noise.order(count)[: count // self.positions].to(quantised.device)]
+            likelihood = self.density.likelihood(counted, self._point(len(quantised)))
+            return -likelihood.log2().mean((1, 2)) * quantised[0].numel()
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -118,10 +132,14 @@ class EntropyBottleneck(nn.Module):
 
 
 class PaperPass(NamedTuple):
-    """What a pass of a `PaperModel` gives: its prediction, bits per image (B) and the quantile loss."""
+    """What a pass of a `PaperModel` gives: its prediction, bits per image (B) and the quantile loss.
+
+    coded_bits (B): the same of rounded values, without gradient.
+    """
 
     prediction: Prediction
     bits: torch.Tensor
+    coded_bits: torch.Tensor
     quantile_loss: torch.Tensor
 
 
@@ -143,6 +161,7 @@ class PaperModel(nn.Module):
         self.decoder = decoder
         self.classifier = classifier
         self.frozen: tuple[str, ...] = ()
+        self.front = False  # without what is behind the split
 
     def freeze(self, *parts: str) -> None:
         """Keeps these parts as they are: no gradients, BatchNorm and entropy model as in evaluation. The others train.
@@ -165,9 +184,12 @@ class PaperModel(nn.Module):
 
     def forward(self, x: torch.Tensor, noise: Noise | None = None) -> PaperPass:
         """tensor (B, 3, H, W), and in training the noise that stands for rounding."""
-        quantised, bits = self.bottleneck(self.encoder(x), noise)
+        latent = self.encoder(x)
+        quantised, bits = self.bottleneck(latent, noise)
+        coded_bits = self.bottleneck.coded_bits(latent, noise) if self.bottleneck.training else bits
         features = self.decoder(quantised)
-        return PaperPass(predict(self.classifier, features), bits, self.bottleneck.quantile_loss())
+        prediction = Prediction([features]) if self.front else predict(self.classifier, features)
+        return PaperPass(prediction, bits, coded_bits, self.bottleneck.quantile_loss())
 
 
 def paper_model(
@@ -193,14 +215,19 @@ def predict(classifier: ResNetClassifier | MobileNetV2, features: torch.Tensor) 
 
 @dataclass(frozen=True)
 class Stage:
-    """A share of the epochs: which parts stay as they are, and what the loss weighs beside lambda * R."""
+    """A share of the epochs: which parts stay as they are, and what the loss weighs beside lambda * R.
+
+    front: nothing behind the split is run.
+    """
 
     frozen: tuple[str, ...] = ()
     weights: LossWeights = PAPER
+    front: bool = False
 
 
 JOINT = (Stage(),)
 CLASSIFIER_FIXED = (Stage(frozen=("classifier",)),)  # one cloud classifier for many encoders
+HEAD_START = Stage(frozen=("classifier",), front=True)
 
 
 LAMBDA_SPEED = 0.01  # relative change of lambda per step that is 100 % over the rate target
@@ -211,7 +238,7 @@ def first_lambda(rate_target: float) -> float:
     """Where the search for a rate's lambda begins; rate_target in bits per pixel."""
     if not 0 < rate_target < 10:
         raise ValueError(f"rate target {rate_target}: bits per pixel, above 0")
-    return 0.3 * rate_target**-0.75
+    return 0.03 * rate_target**-0.75
 
 
 def check_rate_weight(rate_weight: float) -> None:
@@ -231,6 +258,7 @@ class Recipe:
     quantile_lr: float = 1e-3
     epochs: float = 20
     batch: int = 384
+    head_start: float = 0.0  # share of the epochs
 
     def optimisers(self, model: PaperModel) -> tuple[torch.optim.SGD, torch.optim.Adam]:
         """SGD for the network and Adam for the quantiles, whose loss is in units of its own."""
@@ -247,14 +275,25 @@ class Recipe:
         progress = min(1.0, int(epoch) / max(1, self.epochs - 1))
         return self.lr * (self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2)
 
+    def in_head_start(self, epoch: float) -> bool:
+        """Whether the split alone is learned from."""
+        return epoch < self.head_start * self.epochs
+
+    def tail(self, epoch: float) -> float:
+        """What counts of the loss behind the split."""
+        return 1.0
+
 
 @dataclass(frozen=True)
 class ShortRecipe(Recipe):
     """The universal model's optimiser and schedule, for runs of a few epochs: what the two are compared with."""
 
-    lr: float = 2e-3
+    lr: float = 4e-3
+    head_start: float = 0.25  # gradients from behind the split, before there are features, teach nothing
     density_speed: float = 3.0  # the density has to follow the latents
     classifier_speed: float = 0.1  # it has learned already
+    whole_speed: float = 0.25  # gradients from behind the split are steeper and noisier
+    entry: float = 0.15  # share of the epochs over which they come in, after a head start
     warmup: float = 0.05
     cooldown: float = 0.35
 
@@ -272,18 +311,26 @@ class ShortRecipe(Recipe):
         return network, torch.optim.Adam([quantiles], lr=self.quantile_lr)
 
     def learning_rate(self, epoch: float, stages: int = 1) -> float:
-        """Linear warm-up, constant, linear to zero, in each of the stages: shares of its epochs."""
+        """Linear warm-up, constant, linear to zero in each stage; slower on the whole loss, and from stage to stage."""
         whole = self.epochs / stages
-        share = epoch % whole / whole
-        return self.lr * min(1.0, 0.02 + share / self.warmup, (1 - share) / self.cooldown)
+        stage, share = int(epoch / whole), epoch % whole / whole
+        lr = self.lr * (1 if self.in_head_start(epoch) else self.whole_speed ** (1 + stage))
+        return lr * min(1.0, 0.02 + share / self.warmup, (1 - share) / self.cooldown)
+
+    def tail(self, epoch: float) -> float:
+        """Rises from 0 to 1 after a head start."""
+        return min(1.0, max(0.0, epoch / self.epochs - self.head_start) / self.entry) if self.head_start else 1.0
 
 
 class PaperStep(NamedTuple):
-    """What a step of `PaperTraining` says of its images, (B) each, and the logits (B, K); without gradients."""
+    """What a step of `PaperTraining` says of its images, (B) each, and the logits (B, K); without gradients.
+
+    bpp: of rounded values. The head start has no logits.
+    """
 
     terms: LossTerms
     bpp: torch.Tensor
-    logits: torch.Tensor
+    logits: torch.Tensor | None
 
 
 class PaperTraining:
@@ -314,6 +361,8 @@ class PaperTraining:
             raise ValueError(f"a ResNet-{unsplit.depth} cannot teach a ResNet-{model.classifier.depth}: other features")
         self.model, self.unsplit, self.rate_weight, self.stages = model, unsplit, rate_weight, tuple(stages)
         self.recipe, self.variances = recipe or Recipe(), variances
+        if self.recipe.head_start and unsplit is None:
+            raise ValueError("a head start is on an unsplit network's features: from scratch there are none")
         self.bf16, self.clip = bf16, math.inf if clip is None else clip
         self.optimisers = self.recipe.optimisers(model)
         self.module: nn.Module = model  # what `step` calls; a run on several devices wraps it
@@ -329,8 +378,12 @@ class PaperTraining:
         for group in self.optimisers[0].param_groups:
             group["lr"] = self.rate * group.get("speed", 1.0)
         stage = self.stages[min(len(self.stages) - 1, int(epoch * len(self.stages) / self.recipe.epochs))]
+        if self.recipe.in_head_start(epoch):
+            stage = HEAD_START
+        self.tail = self.recipe.tail(epoch)
         begins, self.stage = stage is not self.stage, stage
         self.model.freeze(*stage.frozen)
+        self.model.front = stage.front
         self.model.train()
         return begins
 
@@ -343,15 +396,11 @@ class PaperTraining:
         """
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             passed = self.module(x, noise)
-            if target is None:
-                with torch.no_grad():
-                    # compared with itself, its errors are zero
-                    target = passed.prediction if self.unsplit is None else predict(self.unsplit, self.unsplit.stem(x))
-                    target = Prediction([f.detach() for f in target.features], target.logits.detach())
-        bpp = passed.bits / (x.shape[2] * x.shape[3])
+            target = self._target(x, passed) if target is None else target
+        pixels = x.shape[2] * x.shape[3]
         terms = single_stage_loss(
-            self.rate_weight * bpp, passed.prediction, target, self.stage.weights,
-            variances=self.variances, labels=labels,
+            self.rate_weight * passed.bits / pixels, passed.prediction, target, self.stage.weights,
+            variances=self.variances, labels=labels, tail=self.tail,
         )  # fmt: skip
         loss = terms.total.mean()
         for optimiser in self.optimisers:
@@ -366,7 +415,17 @@ class PaperTraining:
         for optimiser in self.optimisers:
             optimiser.step()
         terms = LossTerms(*(term.detach() for term in terms))
-        return PaperStep(terms, bpp.detach(), passed.prediction.logits.detach())
+        logits = passed.prediction.logits
+        return PaperStep(terms, passed.coded_bits.detach() / pixels, None if logits is None else logits.detach())
+
+    @torch.no_grad()
+    def _target(self, x: torch.Tensor, passed: PaperPass) -> Prediction:
+        """What the unsplit network says of x (B, 3, H, W)."""
+        if self.unsplit is None:  # compared with itself, its errors are zero
+            features, logits = passed.prediction
+            return Prediction([f.detach() for f in features], logits.detach())
+        features = self.unsplit.stem(x)
+        return Prediction([features]) if self.stage.front else predict(self.unsplit, features)
 
     def steer(self, bpp: float, rate_target: float) -> None:
         """Moves lambda, after a step at `bpp`, while the encoder can still follow."""

@@ -9,12 +9,13 @@ much as the universal model's. The start is the universal model's too, or a shor
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .blocks import ResidualBlock
 from .decoder import Decoder
-from .encoder import Encoder
-from .entropic_student import StudentDecoder, StudentEncoder
+from .encoder import Encoder, principal_filters
+from .entropic_student import GDN, StudentDecoder, StudentEncoder
 from .mobilenet import MobileNetV2
 from .paper import EntropyBottleneck, PaperModel
 
@@ -22,6 +23,7 @@ WIDTH, LATENT_CHANNELS = 48, 48  # light-nN
 STUDENT_CHANNELS = 8
 DECODER = (64, 48, 5)  # width, hidden width, blocks: the universal model's
 STUDENT_DECODER = (128, 64)
+START = 0.3  # deviation of its features, in that of the features themselves
 RATE_SHARE = 4  # training takes the rate from one position in so many
 
 
@@ -47,12 +49,45 @@ class ScaledEncoder(nn.Module):
 
 
 class ScaledStudentEncoder(StudentEncoder):
-    """Entropic Student's, fewer channels."""
+    """Entropic Student's, fewer channels.
+
+    Without a bias anywhere it is an odd function: it gives the negative of a photo the negative of its latent. Photos
+    are therefore taken as black = 0, and only what is brighter counts.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x + 1)
 
     @torch.no_grad()
     def calibrate(self, x: torch.Tensor, steps: float) -> None:
-        """Every latent channel at deviation `steps` on photos x (B, 3, H, W)."""
+        """Principal components in front, GDNs where they bend, latent channels at deviation `steps` on photos x."""
+        first = self[0]
+        patches = F.unfold(x + 1, first.kernel_size, padding=first.padding, stride=first.stride)
+        first.weight.copy_(principal_filters(patches, first.out_channels)[0].reshape(first.weight.shape))
+        bend(self, x + 1)
         self[-1].weight *= (steps / self(x).std((0, 2, 3)))[:, None, None, None]
+
+
+class ScaledStudentDecoder(StudentDecoder):
+    """Entropic Student's, at half the latent's size and with widths of ours."""
+
+    def __init__(self, latent_channels: int, feature_channels: int):
+        super().__init__(latent_channels, feature_channels, STUDENT_DECODER, stride=2)
+
+    @torch.no_grad()
+    def calibrate(self, latent: torch.Tensor) -> None:
+        """GDNs where they bend, features of little deviation, on latents (B, C, h, w)."""
+        self[-1].weight *= START / bend(self, latent).std()
+
+
+@torch.no_grad()
+def bend(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """Sets each GDN to 1 + |x| / deviation of x: with small weights it is the identity for most of a short run."""
+    for layer in layers:
+        if isinstance(layer, GDN):
+            layer.gamma = torch.diag(1 / x.std((0, 2, 3)))[:, :, None, None]
+        x = layer(x)
+    return x
 
 
 class Features(nn.Module):
@@ -93,7 +128,7 @@ def scaled_model(
     if blocks is None:
         channels = latent_channels or STUDENT_CHANNELS
         encoder: nn.Module = ScaledStudentEncoder(channels)
-        decoder: nn.Module = StudentDecoder(channels, features, STUDENT_DECODER, stride=2)
+        decoder: nn.Module = ScaledStudentDecoder(channels, features)
     else:
         channels = latent_channels or LATENT_CHANNELS
         encoder, decoder = ScaledEncoder(blocks, width or WIDTH, channels), OnePoint(channels, features)
@@ -107,4 +142,7 @@ def calibrate(model: PaperModel, x: torch.Tensor, features: torch.Tensor, steps:
     steps: a latent channel's deviation; the root of the rate in bits per pixel is about right.
     """
     model.encoder.calibrate(x, steps)
+    if isinstance(model.decoder.decoder, ScaledStudentDecoder):
+        with torch.no_grad():
+            model.decoder.decoder.calibrate(model.encoder(x))
     model.decoder.calibrate(features)

@@ -74,8 +74,7 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
             calibrate(model, x, features, (args.rate_target or 1.0) ** 0.5)
     else:
         source = FreshCrops(photos, labels, backbone, group, workers=args.workers, **settings)
-    kind = ShortRecipe if args.short else Recipe
-    recipe = kind(lr=args.lr or kind.lr, epochs=args.epochs, batch=args.batch)
+    recipe = recipe_of(args)
     training = PaperTraining(
         model, unsplit, config.rate_weight, config.stages, recipe,
         bf16=args.bf16, clip=args.clip, variances=variances,
@@ -102,9 +101,9 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
             )  # fmt: skip
             values = {**terms._asdict(), "bpp": bpp, "skipped": shown.skipped}
             if shown.target is not None:
-                values["agreement"] = 100.0 * (logits.argmax(1) == shown.target.logits.argmax(1))
+                values["agreement"] = percent(logits, shown.target.logits.argmax(1))
             if not args.label_free:
-                values["top1"] = 100.0 * (logits.argmax(1) == shown.label)
+                values["top1"] = percent(logits, shown.label)
             every = group.gather(torch.stack(list(values.values()), 1), batch.places, args.batch)  # (B, columns)
             if args.rate_target:
                 training.steer(float(every[:, list(values).index("bpp")].mean()), args.rate_target)
@@ -123,6 +122,11 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
     return run.checkpoint
 
 
+def percent(logits: torch.Tensor | None, classes: torch.Tensor) -> torch.Tensor:
+    """Whether the first of logits (B, K) are the classes (B): 100.0 or 0.0; nothing is right in a head start."""
+    return torch.zeros(len(classes)) if logits is None else 100.0 * (logits.argmax(1) == classes)
+
+
 def check_rates(args: argparse.Namespace) -> float:
     """The lambda that a run begins with; raises ValueError before anything is read."""
     if (args.rate_target is None) == (vars(args)["lambda"] is None):
@@ -130,6 +134,13 @@ def check_rates(args: argparse.Namespace) -> float:
     rate_weight = vars(args)["lambda"] if args.rate_target is None else first_lambda(args.rate_target)
     check_rate_weight(rate_weight)
     return rate_weight
+
+
+def recipe_of(args: argparse.Namespace) -> Recipe:
+    """Optimiser and schedule that the options ask for."""
+    given = {"lr": args.lr, "head_start": args.head_start}
+    kind = ShortRecipe if args.short else Recipe
+    return kind(epochs=args.epochs, batch=args.batch, **{name: v for name, v in given.items() if v is not None})
 
 
 def config_of(args: argparse.Namespace, backbone: Backbone, distilled: bool) -> PaperConfig:
@@ -177,6 +188,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe = Recipe()
     parser.add_argument("--short", action="store_true", help="AdamW and steps of its own, for runs of few epochs")
     parser.add_argument("--epochs", type=float, default=recipe.epochs)
+    parser.add_argument(
+        "--head-start",
+        type=float,
+        help=f"share of the epochs on rate and features at the split alone; default: 0, with --short "
+        f"{ShortRecipe.head_start}",
+    )
     parser.add_argument("--batch", type=int, default=recipe.batch, help="images a step, of all processes together")
     parser.add_argument("--lr", type=float, help=f"default: {recipe.lr}, with --short {ShortRecipe.lr}")
     parser.add_argument("--clip", type=float, help="largest norm of the gradient; the paper does not clip")

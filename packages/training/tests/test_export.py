@@ -112,7 +112,8 @@ def test_manifest(bundle, manifest):
             assert point["edgeMacs"] == twin["edgeMacs"]
             assert point["expectedBpp"] == pytest.approx(twin["expectedBpp"], rel=0.02)
     assert manifest["points"][manifest["defaultPoint"]] == manifest["points"][4]
-    assert manifest["provenance"]["int8"]["images"] == 6
+    assert manifest["provenance"]["calibration"]["images"] == 6
+    assert manifest["provenance"]["finest"] == {"stepsPerDeviation": 8, "limited": 0}
     assert len(manifest["classes"]) == 1000 and manifest["classes"][7] == {"wnid": "n07", "name": "class 7"}
     codec = load_codec((bundle / "tables.bin").read_bytes(), manifest["latentSpaceId"])
     assert manifest["codecs"] == [{"id": codec.id, "tables": "tables.bin"}]
@@ -190,7 +191,7 @@ def test_int8_encoders_are_near_the_float32_ones(bundle, val_photos):
 def test_without_int8(options, bundle, tmp_path):
     out = exporting.export(arguments(*options, "--out", tmp_path / "plain", "--no-int8"))
     manifest = json.loads((out / "manifest.json").read_text())
-    assert len(manifest["points"]) == 6 and "int8" not in manifest["provenance"]
+    assert len(manifest["points"]) == 6 and not any("precision" in point for point in manifest["points"])
     assert {path.name for path in out.iterdir()} == {name for name in FILES if "int8" not in name} | {"manifest.json"}
     for n in (0, 1, 2):  # the same float32 encoders, with and without
         assert (out / f"encoder-n{n}.onnx").read_bytes() == (bundle / f"encoder-n{n}.onnx").read_bytes()

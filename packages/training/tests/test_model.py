@@ -196,3 +196,29 @@ def test_configs_from_before_there_were_other_networks():
 def test_a_condition_that_there_is_not():
     with pytest.raises(ValueError, match="no condition other; there are none, first, film"):
         SplitConfig(condition="other")
+
+
+def test_no_channel_is_rounded_finer_than_is_of_use(config, pictures, targets):
+    """The decoder sees the same latent, less finely; channels within the limit are as they were."""
+    model = SplitModel(config).eval()
+    model.calibrate(pictures, targets)
+    n, p = config.stops[-1], len(config.points()) - 1
+    with torch.no_grad():
+        model.log_gain[p, 1] += 5
+        model.log_inverse_gain[p, 1] -= 5
+        model.refresh_median()
+        before = model.log_gain.clone()
+        latent, point = model.encoder(pictures, n), torch.full((16,), p)
+        exact = model.dequantise(model.quantise(latent, point), point)
+        assert model.limit_gains(pictures, 4.0) == 1
+        restored = model.dequantise(model.quantise(latent, point), point)
+        steps = (latent * model.log_gain[p].exp()[:, None, None]).std((0, 2, 3))
+        bits = model.symbol_bits(model.quantise(latent, point), point)
+    assert steps[1] == pytest.approx(4, rel=1e-4) and torch.equal(before[:p], model.log_gain[:p])
+    assert torch.equal(restored[:, 0], exact[:, 0]) and torch.equal(restored[:, 2:], exact[:, 2:])
+    largest = 0.5 / 4 * latent[:, 1].std()  # half of a step
+    assert 0 < (restored[:, 1] - exact[:, 1]).abs().max() <= 1.1 * largest
+    assert bits[:, 1].max() < 64 * 8  # a symbol of a few bits where it was one of ten
+    for finest in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="steps a deviation, above 0"):
+            model.limit_gains(pictures, finest)

@@ -217,9 +217,11 @@ def test_joint(pictures):
 def test_from_scratch(pictures):
     """Without an unsplit network nothing is compared: rate and labels alone."""
     training = PaperTraining(small_model(), None, 0.3, JOINT, Recipe(epochs=4, batch=16))
+    noisy = training.model(pictures, NOISE).bits / 64**2
     terms, bpp, _ = training.step(pictures, LABELS, NOISE)
     assert not any(term.any() for term in (terms.split, terms.taps, terms.kl))
-    torch.testing.assert_close(terms.total, 0.3 * bpp + 0.5 * terms.ce)
+    torch.testing.assert_close(terms.total, 0.3 * noisy + 0.5 * terms.ce)
+    assert not bpp.requires_grad and (bpp > 0).all()
     assert all(p.grad.isfinite().all() for p in training.model.parameters())
 
 

@@ -11,14 +11,14 @@ from raccoon_training import evaluate_paper, import_bundle, train_paper
 from raccoon_training import run as running
 from raccoon_training.checkpoint import read_checkpoint
 from raccoon_training.costs import costs_of
-from raccoon_training.entropic_student import TWO_STAGES_FIXED
+from raccoon_training.entropic_student import GDN, TWO_STAGES_FIXED
 from raccoon_training.evaluate_paper import load_paper
 from raccoon_training.mobilenet import MobileNetV2
 from raccoon_training.model import SplitConfig, SplitModel
 from raccoon_training.noise import Noise
 from raccoon_training.paper import CLASSIFIER_FIXED, EntropyBottleneck, PaperTraining, ShortRecipe
 from raccoon_training.paper_config import PaperConfig
-from raccoon_training.scaled_paper import calibrate, scaled_model
+from raccoon_training.scaled_paper import START, calibrate, scaled_model
 from raccoon_training.train_paper import train
 
 
@@ -79,28 +79,62 @@ def test_the_start(blocks, pictures):
 
 
 def test_the_short_recipe(pictures):
-    """Every stage has its own warm-up and way to zero, and parts learn at speeds of their own."""
+    """A head start, then every stage has its own warm-up and way to zero, and parts learn at speeds of their own."""
     network = MobileNetV2().eval().requires_grad_(False)
     recipe = ShortRecipe(epochs=4, batch=16)
     model = scaled_model(None, network.without_stem())
     training = PaperTraining(model, network, 0.3, TWO_STAGES_FIXED, recipe)
-    rates = []
+    rates, tails = [], []
     for step in range(40):
         begins = training.start_epoch(step / 10)
-        assert begins == (step == 20)
+        assert begins == (step in (10, 20)) and model.front == (step < 10)
         rates.append([group["lr"] for group in training.optimisers[0].param_groups])
-    assert [rate for rate, *_ in rates[:20]] == pytest.approx([rate for rate, *_ in rates[20:]])
-    assert (
-        rates[0][0] == pytest.approx(0.02 * recipe.lr) and rates[5][0] == recipe.lr and rates[19][0] < 0.2 * recipe.lr
-    )
+        tails.append(training.tail)
+    first = [rate for rate, *_ in rates]
+    assert first[0] == pytest.approx(0.02 * recipe.lr) and first[5:10] == [recipe.lr] * 5
+    assert first[10] == recipe.lr / 4 and first[19] < 0.2 * first[10]
+    assert first[30:] == pytest.approx([rate / 4 for rate in first[10:20]])  # the same in the next stage, slower
+    assert tails[:11] == [0] * 11 and tails[13] == pytest.approx(0.5) and tails[16:] == [1] * 24
     assert [rate / rates[5][0] for rate in rates[5]] == pytest.approx([1, 3, 0.1])
     given = [id(p) for group in training.optimisers[0].param_groups for p in group["params"]]
     assert len(given) == len(set(given)) == len(list(model.parameters())) - 1  # the quantiles are apart
 
 
+def test_a_head_start_learns_from_the_split_alone(pictures):
+    network = MobileNetV2().eval().requires_grad_(False)
+    model = scaled_model(0, network.without_stem().requires_grad_(True))
+    training = PaperTraining(model, network, 0.3, CLASSIFIER_FIXED, ShortRecipe(epochs=2, batch=16, head_start=0.5))
+    before = network.state_dict(), [p.clone() for p in model.decoder.parameters()]
+    terms, _, logits = training.step(pictures, None, Noise(1, 0, range(16)))
+    assert logits is None and (terms.split > 0).all() and not terms.taps.any() and not terms.kl.any()
+    assert any((p != q).any() for p, q in zip(before[1], model.decoder.parameters(), strict=True))
+    training.start_epoch(1.5)
+    terms, _, logits = training.step(pictures, None, Noise(1, 1, range(16)))
+    assert logits.shape == (16, 1000) and terms.taps.any() and terms.kl.any()
+    with pytest.raises(ValueError, match="from scratch there are none"):
+        PaperTraining(model, None, 0.3, CLASSIFIER_FIXED, ShortRecipe())
+
+
+def test_the_students_start(pictures):
+    """Every GDN halves or doubles what has its input's deviation, and a negative is no negative latent."""
+    network = MobileNetV2().eval().requires_grad_(False)
+    model = scaled_model(None, network.without_stem())
+    with torch.no_grad():
+        calibrate(model, pictures, network.stem(pictures), 0.7)
+        x = pictures + 1
+        for layer in (*model.encoder, *model.decoder.decoder):
+            if isinstance(layer, GDN):
+                assert torch.diag(layer.gamma[:, :, 0, 0]) * x.std((0, 2, 3)) == pytest.approx(1, abs=1e-3)
+            x = layer(x)
+        assert x.std() == pytest.approx(START, rel=1e-4)
+        latent = model.encoder(pictures)
+        assert latent.std((0, 2, 3)) == pytest.approx(0.7, rel=1e-3)
+        assert (model.encoder(-pictures) + latent).abs().mean() > 0.1
+
+
 def test_lambda_is_steered_while_the_encoder_learns():
     model = scaled_model(0, MobileNetV2().without_stem())
-    training = PaperTraining(model, None, 0.5, TWO_STAGES_FIXED, ShortRecipe(epochs=2))
+    training = PaperTraining(model, None, 0.5, TWO_STAGES_FIXED, ShortRecipe(epochs=2, head_start=0))
     before = training.rate_weight
     training.steer(0.6, 0.5)
     assert before < training.rate_weight < 1.01 * before
@@ -229,7 +263,8 @@ def test_what_cannot_be_trained(options, tmp_path):
 
 
 def test_costs(options, random_weights):
-    """A step of a fixed classifier: three passes through what learns, two through the tail, the teacher shared."""
+    """A step of a fixed classifier: three passes through what learns, two through the tail but for the head start's
+    quarter, the teacher shared."""
     [network, tail_macs] = [MobileNetV2(), 0]
     image = (3, 64, 64)
     whole = count_macs(copy.deepcopy(network), *image)
@@ -239,7 +274,7 @@ def test_costs(options, random_weights):
     decoder = SplitModel(SplitConfig()).decoder.macs(8, 8)
     tail_macs = cost["cloudMacs"] - decoder
     assert 0 < tail_macs < whole
-    assert cost["trainMacsPerImage"] == 3 * (edge + decoder) + 2 * tail_macs + whole // 2
+    assert cost["trainMacsPerImage"] == 3 * (edge + decoder) + 1.5 * tail_macs + whole // 2
 
     universal = costs_of("train", [
         "--data", "x", "--run", "x", "--weights", str(random_weights), "--size", "64", "--stops", "0", "2",

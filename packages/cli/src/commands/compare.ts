@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { pointName } from '@raccoon/bundle';
 import {
+  isClean,
   pairedDifference,
   parseResults,
   partnerOf,
@@ -64,7 +65,9 @@ async function readRows(file: string): Promise<ComparedRow[]> {
     throw new Error(`${file} ${what}: write it with raccoon eval --photos --out`, { cause });
   }
   const rows =
-    json?.format === 'raccoon-results' ? parseResults(json, file).rows.flatMap(ofPoint) : json?.points;
+    json?.format === 'raccoon-results'
+      ? parseResults(json, file).rows.filter(isClean).flatMap(ofPoint)
+      : json?.points;
   if (!rows?.length || !rows.every((row) => Array.isArray(row.photos))) {
     throw new Error(`${file} has no rows with photos: write it with raccoon eval --photos --out`);
   }

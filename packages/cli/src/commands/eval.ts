@@ -6,6 +6,7 @@ import {
   evaluatePrefixes,
   evaluateSlices,
   inOneSlice,
+  isClean,
   labelOf,
   labelsOf,
   listImageFolder,
@@ -40,6 +41,7 @@ interface EvalFlags {
   unsplit?: true;
   baseline: Method[];
   inProcess?: true;
+  noise: number[];
   limit?: number;
   seed: number;
   jobs: number;
@@ -98,6 +100,15 @@ export function evalCommand(): Command {
     )
     .option('--in-process', 'operating points to a cloud in the same process: no socket, no wire bytes')
     .addOption(
+      new Option(
+        '--noise <sigmas>',
+        'Gaussian noise on photos, its deviation on values from 0 to 1, for instance 0,0.1,0.3: each row once for each',
+      )
+        .argParser(sigmas)
+        .default([0], 'none')
+        .conflicts(['prefixes', 'slices', 'record']),
+    )
+    .addOption(
       new Option('--limit <photos>', 'a class-balanced sample, the same for every row').argParser(whole(1)),
     )
     .addOption(new Option('--seed <n>', 'of the sample').argParser(whole(0)).default(1))
@@ -138,6 +149,9 @@ Baselines: jpeg:10,20 or jpeg:10,20@effort=0 (1, the default, is mozjpeg), webp:
 network in the cloud, as it was trained: not fine-tuned on compressed photos. stem-float32, stem-int8: its features where it
 was split; latent-float32, latent-int8: the deepest encoder's latent; both by zstd, level 3 (@effort=1 to 22).
 
+--noise: 8-bit photos at the network's size, as a camera in poor light gives them, the same noise for every row. compare, delta
+and the curves of report leave such rows out; report has a section of its own for them.
+
 --out keeps finished rows when it is ended, however it is ended: the same command goes on from there, and another one (not at
 the same time) on the same bundle, photos, machine and threads adds its rows. What differs in those is refused. Energy is RAPL's
 where it may be read (with --jobs 1 alone: it counts the whole processor), else processor time times --cpu-watts and called
@@ -149,6 +163,7 @@ Examples:
   raccoon eval --data imagenet20/val --precision int8 --record
   raccoon eval --data imagenet20/val --exit --prefixes --record
   raccoon eval --data imagenet20/val --limit 1000 --blocks 8 --slices 0.25,0.5,0.75
+  raccoon eval --data imagenet20/val --blocks 8 --rate 3 --baseline webp:20 --noise 0,0.05,0.1,0.2,0.4 --photos --out noise.json
   raccoon eval --data imagenet20/val --unsplit --baseline original
   raccoon eval --data imagenet20/val --limit 1000 --json --photos > mine.json
   raccoon eval --data imagenet20/val --limit 500 --blocks 8 --baseline jpeg:10,20,40 --baseline webp:5,20@effort=6
@@ -243,17 +258,20 @@ interface Shown {
   row: ResultRow;
 }
 
-/** Points as `raccoon compare` and `delta` read them; `unsplit` on the edge; baselines as in a results file. */
+/** Points as `raccoon compare` and `delta` read them; `unsplit` on the edge; the others as in a results file. */
 function forPrograms(shown: readonly Shown[]): object {
-  const unsplit = shown.find(({ method }) => method.kind === 'unsplit');
+  const clean = shown.filter(({ row }) => isClean(row));
+  const noisy = shown.filter(({ row }) => !isClean(row)).map(({ row }) => row);
+  const unsplit = clean.find(({ method }) => method.kind === 'unsplit');
   return {
-    points: shown.flatMap(({ method, row }) =>
+    points: clean.flatMap(({ method, row }) =>
       method.kind === 'point' ? [{ point: method.point, ...pointOf(row), ...measured(row) }] : [],
     ),
-    baselines: shown
+    baselines: clean
       .filter(({ method }) => method.kind !== 'point' && method.kind !== 'unsplit')
       .map(({ row }) => row),
     ...(unsplit && { unsplit: measured(unsplit.row) }),
+    ...(noisy.length > 0 && { noisy }),
   };
 }
 
@@ -314,6 +332,15 @@ function baseline(text: string): Method[] {
 }
 
 /** @throws InvalidArgumentError */
+function sigmas(text: string): number[] {
+  const values = text.split(',').map((one) => (one.trim() === '' ? Number.NaN : Number(one)));
+  if (!values.every((sigma) => sigma >= 0 && sigma <= 1)) {
+    throw new InvalidArgumentError('numbers from 0 to 1, for instance 0,0.1,0.3.');
+  }
+  return [...new Set(values)];
+}
+
+/** @throws InvalidArgumentError */
 function sharesOfBits(text: string): number[] {
   const shares = text.split(',').map(Number);
   const rising = shares.every((share, i) => share > (shares[i - 1] ?? 0) && share < 1);
@@ -336,7 +363,12 @@ function wantedRows(bundle: Bundle, flags: EvalFlags): Wanted[] {
     ...(withUnsplit ? [{ kind: 'unsplit' } as const] : []),
     ...flags.baseline,
   ];
-  return methods.map((method) => ({ method, label: labelOf(manifest, method, flags.method) }));
+  if (flags.noise.some((sigma) => sigma > 0) && methods.some(({ kind }) => kind === 'original')) {
+    throw new Error('--noise: the baseline original is the file as it is, to which nothing can be added');
+  }
+  return methods
+    .flatMap((method) => flags.noise.map((noise): Method => (noise > 0 ? { ...method, noise } : method)))
+    .map((method) => ({ method, label: labelOf(manifest, method, flags.method) }));
 }
 
 function wantedPoints(bundle: Bundle, { blocks, rate, precision }: EvalFlags): number[] {
@@ -398,10 +430,11 @@ function accuracyTable(shown: readonly Shown[]): string {
 }
 
 function nameOf(method: Method, row: ResultRow): string {
-  if (method.kind === 'point') return pointName(pointOf(row));
-  return row.series === row.method && row.method.startsWith('unsplit')
-    ? row.point
-    : `${row.series} ${row.point}`;
+  const noise = method.noise ? `, noise ${method.noise}` : '';
+  if (method.kind === 'point') return pointName(pointOf(row)) + noise;
+  const name =
+    row.series === row.method && row.method.startsWith('unsplit') ? row.point : `${row.series} ${row.point}`;
+  return name + noise;
 }
 
 /** In ms, and as a share of encoding. */

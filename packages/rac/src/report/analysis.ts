@@ -1,7 +1,9 @@
 import type { Bundle } from '@raccoon/bundle';
 import type { DeviceProfile } from '@raccoon/edge';
+import { isClean } from '../results.ts';
 import { resample, type Resampled } from './bands.ts';
 import type { CollectedFile } from './collect.ts';
+import { noiseCurves, type NoiseCurve } from './noise.ts';
 import { paretoSet, type ParetoPoint } from './pareto.ts';
 import type { PublishedCurves } from './published.ts';
 import { isBaseline, isCurve, seriesOf, type Point, type Series } from './series.ts';
@@ -56,11 +58,20 @@ export interface Analysis {
   machine: string;
   paretoByMacs: readonly ParetoPoint[];
   paretoByTime: readonly ParetoPoint[];
+  /** What was measured with noise on the photos; nothing else here is of such rows. */
+  noise: readonly NoiseCurve[];
 }
 
-/** @throws Error about a series that is not there, or an anchor that nothing can be compared with */
+/** @throws Error about a series that is not there, an anchor that nothing can be compared with, or photos with noise alone */
 export function analyse(input: ReportInput): Analysis {
-  const series = seriesOf(input.files);
+  const clean = input.files.map((file) => ({
+    ...file,
+    results: { ...file.results, rows: file.results.rows.filter(isClean) },
+  }));
+  if (clean.every(({ results }) => results.rows.length === 0)) {
+    throw new Error('all rows are of photos with noise: measure without it, too, raccoon eval --noise 0,...');
+  }
+  const series = seriesOf(clean);
   const resamples = resample(series.flatMap(({ points }) => points));
   const own = series.filter((of) => !isBaseline(of));
   const curves = series.filter(isCurve);
@@ -96,6 +107,7 @@ export function analyse(input: ReportInput): Analysis {
     machine,
     paretoByMacs: paretoSet(series, ({ edgeMacs }) => edgeMacs || null), // image codecs work, too, but not in these
     paretoByTime: paretoSet(here, ({ encodeMs }) => encodeMs?.p50 ?? null),
+    noise: noiseCurves(input.files),
   };
 }
 

@@ -4,6 +4,7 @@ import type { Axis, Bars, Plot, PlotPoint, PlotSeries } from '../plot.ts';
 import type { Analysis } from './analysis.ts';
 import { top1Interval } from './bands.ts';
 import { fixed, macs, ms, range, signed, whole } from './format.ts';
+import type { NoiseCurve } from './noise.ts';
 import type { ParetoPoint } from './pareto.ts';
 import type { PublishedCurves } from './published.ts';
 import { colourOf, type Point, type Series } from './series.ts';
@@ -219,6 +220,27 @@ export function publishedPlot({ curves }: PublishedCurves): Plot {
   };
 }
 
+/** Top-1 over the standard deviation of noise. */
+export function noisePlot(title: string, curves: readonly NoiseCurve[]): Plot {
+  const looks = looksOf(curves);
+  return {
+    ...SIZE,
+    title,
+    x: { title: 'σ of the noise, values from 0 to 1', zero: true },
+    y: { ...TOP1, zero: true },
+    series: curves.map(({ name, levels }, i) => ({
+      name,
+      points: levels.map(({ sigma, row: { top1, top1Interval: interval, payloadBpp } }) => ({
+        x: sigma,
+        y: top1,
+        ...(interval && { low: interval[0], high: interval[1] }),
+        label: `${name}, σ = ${sigma}: ${fixed(top1, 1)} % at ${fixed(payloadBpp, 3)} bpp`,
+      })),
+      ...looks[i]!,
+    })),
+  };
+}
+
 function accuracyPoint(series: Series, point: Point, { resamples }: Analysis): PlotPoint {
   const { row } = point;
   const spread = top1Interval(point, resamples.get(point)!);
@@ -236,7 +258,7 @@ function accuracyPoint(series: Series, point: Point, { resamples }: Analysis): P
  * A method has its colour, and its series a shape each; methods without a colour of their own take what is left of the
  * palette. Where there is one method only, its series have colours.
  */
-function looksOf(series: readonly Series[]): { colour: number; shape: number }[] {
+function looksOf(series: readonly Pick<Series, 'method'>[]): { colour: number; shape: number }[] {
   const methods = [...new Set(series.map(({ method }) => method))];
   if (methods.length === 1) return series.map((_, i) => ({ colour: i, shape: i }));
   const taken = new Set(methods.map((method) => colourOf({ method })));

@@ -102,6 +102,9 @@ const unsplit = (): ResultRow[] => {
   const [one] = [row('unsplit-edge', 'unsplit-edge', 'whole network', 0.1, 75, free)];
   return [{ ...one!, photos: one!.photos!.map((photo) => ({ ...photo, bytes: 0 })) }];
 };
+/** The same rows as if noise had taken `lost` points. */
+const under = (noise: number, rows: ResultRow[], lost: number): ResultRow[] =>
+  rows.map((of) => ({ ...of, top1: of.top1 - lost, settings: { ...of.settings, noise } }));
 const all = (): ResultsFile => file([...ours(4), ...ours(8, 3, { edgeMacs: 2e8 }), ...webp(), ...unsplit()]);
 
 function folder(): string {
@@ -563,6 +566,46 @@ describe('the report', () => {
     expect(new Set(series.map(({ colour }) => colour)).size).toBe(4);
     expect(markdown(made)).toContain('There is no image codec to compare with: raccoon eval --baseline');
     expect(made.sections[0]!.list![2]).toMatch(/ahead of light-n0 \(\+/);
+  });
+
+  test('rows of photos with noise are in a section of their own, and nowhere else', () => {
+    const rows = [...ours(8), ...webp()];
+    const noisy = [
+      ...under(0.2, ours(8), 20),
+      ...under(0.1, ours(8), 10),
+      ...under(0.1, webp().slice(0, 1), 5),
+    ];
+    const clean = report(analyse({ files: collected(file(rows)) }));
+    const made = report(analyse({ files: collected(file([...rows, ...noisy])) }));
+    const section = made.sections.find(({ id }) => id === 'noise')!;
+    const others = (of: typeof made): unknown[] =>
+      of.sections.filter(({ id }) => id !== 'noise' && id !== 'environment'); // which counts the file's rows
+    expect(others(made)).toEqual(others(clean));
+    expect(clean.sections.some(({ id }) => id === 'noise')).toBe(false);
+
+    const [{ plot }] = section.figures as [{ plot: Plot }];
+    const top1 = rows.map((of) => of.top1);
+    expect(plot.series.map(({ name, points }) => [name, points.map(({ x, y }) => [x, y])])).toEqual([
+      ...[0, 1, 2, 3].map((q) => [
+        `raccoon n=8 q=${q}`,
+        [
+          [0, top1[q]],
+          [0.1, top1[q]! - 10],
+          [0.2, top1[q]! - 20],
+        ],
+      ]),
+      [
+        'webp effort=4 quality=0',
+        [
+          [0, top1[4]],
+          [0.1, top1[4]! - 5],
+        ],
+      ],
+    ]);
+    const [table] = section.tables!;
+    expect(table!.head).toEqual(['', 'σ = 0', 'σ = 0.1', 'σ = 0.2']);
+    expect(table!.rows.at(-1)!.at(-1)).toBe('–');
+    expect(() => analyse({ files: collected(file(noisy)) })).toThrow('measure without it, too');
   });
 
   test('is written as it is asked for, the same every time', async () => {

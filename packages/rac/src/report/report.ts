@@ -12,6 +12,7 @@ import {
   latencyBars,
   latencyOf,
   MOST_OF_SUBJECT,
+  noisePlot,
   paretoPlot,
   pointsNearRates,
   publishedPlot,
@@ -27,6 +28,7 @@ import {
   deltaTable,
   howOf,
   latencyTable,
+  noiseTable,
   off,
   paretoTable,
   pointsTable,
@@ -49,6 +51,7 @@ export function report(analysis: Analysis): Report {
     pareto(analysis),
     bytes(analysis),
     latency(analysis),
+    noise(analysis),
     published(analysis),
     environment(analysis),
   ];
@@ -395,6 +398,30 @@ function latency({ subject, series, machine }: Analysis): Section | undefined {
       },
     ],
     tables: [latencyTable(near)],
+  };
+}
+
+function noise({ noise: curves }: Analysis): Section | undefined {
+  if (curves.length === 0) return undefined;
+  const ends = curves.map(({ name, levels }) => {
+    const [first, last] = [levels[0]!, levels.at(-1)!];
+    return `${name} from ${fixed(first.row.top1, 1)} % at ${first.sigma} to ${fixed(last.row.top1, 1)} % at ${last.sigma}`;
+  });
+  return {
+    id: 'noise',
+    title: 'Noise',
+    text: [
+      'The same photos as a poor camera gives them: at the network’s size, with Gaussian noise on every value, clipped to 8 bits. σ is its standard deviation on values from 0 to 1. No other section has such photos.',
+    ],
+    figures: [
+      figure(
+        'noise',
+        noisePlot('Top-1 under noise', curves),
+        'Top-1 over the noise’s standard deviation, measured; bands are 95 % intervals over the photos.',
+        `Lines of top-1 over σ: ${ends.join('; ')}.`,
+      ),
+    ],
+    tables: [noiseTable(curves)],
   };
 }
 

@@ -101,7 +101,8 @@ function grouped<T>(items: readonly T[], keyFor: (item: T) => string): Map<strin
   return groups;
 }
 
-function bundleName({ bundle }: CollectedFile['results']): string {
+/** With its version. */
+export function bundleName({ bundle }: CollectedFile['results']): string {
   return `${bundle.name} ${bundle.version}`;
 }
 
@@ -113,7 +114,7 @@ function keyOf({ method, series, point, settings }: ResultRow, seeds?: 'seedless
   return JSON.stringify([method, series, seeds ? withoutSeed(point) : point, kept]);
 }
 
-const withoutSeed = (point: string): string => point.replace(/[-_, ]*\bseed[-_= ]?\d+/, '');
+export const withoutSeed = (point: string): string => point.replace(/[-_, ]*\bseed[-_= ]?\d+/, '');
 
 function pointOf(rows: readonly { row: ResultRow; machine: string }[]): Point {
   const seeds = rows.map(({ row }) => row);

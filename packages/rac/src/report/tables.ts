@@ -4,6 +4,7 @@ import type { Analysis } from './analysis.ts';
 import { top1Interval } from './bands.ts';
 import type { Table } from './document.ts';
 import { bpp, fixed, macs, ms, NONE, orNone, range, signed, whole } from './format.ts';
+import type { NoiseCurve } from './noise.ts';
 import type { ParetoPoint } from './pareto.ts';
 import { edgeMacsOf, encodeMsOf, LATENCY_PARTS, latencyOf } from './plots.ts';
 import type { PublishedCurves } from './published.ts';
@@ -54,6 +55,24 @@ export function pointsTable({ series, resamples, machine }: Analysis): Table {
 function encodeCell({ row: { encodeMs }, machine }: Point, here: string): string {
   const other = machine === here ? '' : ' (other machine)';
   return orNone(encodeMs, ({ p50, p95 }) => `${ms(p50)} / ${ms(p95)}${other}`);
+}
+
+/** Top-1 and rate of every setting at every strength of noise. */
+export function noiseTable(curves: readonly NoiseCurve[]): Table {
+  const sigmas = [...new Set(curves.flatMap(({ levels }) => levels.map(({ sigma }) => sigma)))].toSorted(
+    (a, b) => a - b,
+  );
+  return {
+    caption: 'Top-1 in percent, and bits per pixel, by σ; measured.',
+    head: ['', ...sigmas.map((sigma) => `σ = ${sigma}`)],
+    rows: curves.map(({ name, levels }) => [
+      name,
+      ...sigmas.map((sigma) => {
+        const row = levels.find((level) => level.sigma === sigma)?.row;
+        return orNone(row, ({ top1, payloadBpp }) => `${fixed(top1, 1)} at ${bpp(payloadBpp)}`);
+      }),
+    ]),
+  };
 }
 
 /** A difference, whose interval says whether it is one. */

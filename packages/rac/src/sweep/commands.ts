@@ -65,6 +65,8 @@ export function trainCall(spec: Spec, { settings }: Training, folders: TrainingF
       ...(settings.labels && { classes }),
       epochs,
       short,
+      // on the features of an unsplit network; and what has learned already needs none
+      'head-start': short ? (weights === undefined || folders.before ? 0 : settings.headStart) : undefined,
       clip: short ? 1 : undefined, // as the universal model's
       reuse: weights === undefined ? 0 : settings.reuse,
       from: folders.before,

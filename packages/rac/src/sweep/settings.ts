@@ -110,9 +110,15 @@ export function completed(given: Settings): Settings | string {
   const hasBlocks = model === 'paper' || model === 'light';
   const wrong: (keyof Settings)[] = universal
     ? ['blocks', 'lambda', 'rateTarget', 'recipe']
-    : ['stops', 'rateTargets', 'hidden', 'headStart', ...(hasBlocks ? [] : (['blocks', 'width'] as const))];
+    : [
+        'stops',
+        'rateTargets',
+        'hidden',
+        ...(all.recipe === 'paper' ? (['headStart'] as const) : []),
+        ...(hasBlocks ? [] : (['blocks', 'width'] as const)),
+      ];
   const extra = wrong.find((name) => given[name] !== undefined);
-  if (extra) return `${model} has no ${extra}`;
+  if (extra) return `${model} has no ${extra}${extra === 'headStart' ? ' with recipe: paper' : ''}`;
   if (universal && (all.stops === undefined || all.rateTargets === undefined)) {
     return 'universal takes stops and rateTargets: lists, because one network has them all';
   }

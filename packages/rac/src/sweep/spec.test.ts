@@ -36,7 +36,7 @@ test('paths begin at the spec, defaults are those of the documentation', () => {
   expect(trial).toMatchObject({
     name: 'light-n4 target=0.5 seed=1',
     precision: 'float32',
-    settings: { classifier: 'fixed', recipe: 'short', size: 224, batch: 32, labels: false },
+    settings: { classifier: 'fixed', recipe: 'short', headStart: 0.25, size: 224, batch: 32, labels: false },
   });
 });
 
@@ -59,6 +59,11 @@ test.each([
   ['  - { model: universal, stops: [0], rateTargets: [1, 0.5] }\n', 7, 'bits per pixel, rising'],
   ['  - { model: A, lambda: 1, backbone: big }\n', 7, 'no backbone big; there are small'],
   ['  - { model: A, lambda: 1, epochs: 2 }\n', 7, 'either epochs or images'],
+  [
+    '  - { model: A, lambda: 1, recipe: paper, headStart: 0.5 }\n',
+    7,
+    'A has no headStart with recipe: paper',
+  ],
   ['  - { model: A, lambda: 1, warmStart: true }\n', 7, 'warmStart needs an axis lambda or rateTarget'],
   ['  - { model: A, lambda: 1, size: 100 }\n', 7, 'groups.0.size'],
   ['  - model: A\n  lambda: [\n', 8, /same column/],
