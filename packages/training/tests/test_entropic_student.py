@@ -118,9 +118,12 @@ def test_two_stages(pictures):
 
     def step(epoch: int) -> set[str]:
         """The parts that the step changed."""
-        before = copy.deepcopy(model.state_dict())
         assert training.start_epoch(epoch) == (epoch == 2)  # the first stage began with the run
-        terms, bpp, _ = training.step(pictures, torch.arange(16) % 4, Noise(1, epoch, range(16)))
+        noise = Noise(1, epoch, range(16))
+        bpp = model(pictures, noise).bits / 64**2
+        before = copy.deepcopy(model.state_dict())
+        terms, coded, _ = training.step(pictures, torch.arange(16) % 4, noise)
+        assert epoch < 2 or torch.equal(coded, bpp)  # what is frozen rounds
         losses = terms.split + terms.taps if epoch < 2 else 0.5 * (terms.kl + terms.ce)
         torch.testing.assert_close(terms.total, 0.3 * bpp + losses)
         return {

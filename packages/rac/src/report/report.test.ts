@@ -583,7 +583,7 @@ describe('the report', () => {
     expect(others(made)).toEqual(others(clean));
     expect(clean.sections.some(({ id }) => id === 'noise')).toBe(false);
 
-    const [{ plot }] = section.figures as [{ plot: Plot }];
+    const plot = section.figures![0]!.plot as Plot;
     const top1 = rows.map((of) => of.top1);
     expect(plot.series.map(({ name, points }) => [name, points.map(({ x, y }) => [x, y])])).toEqual([
       ...[0, 1, 2, 3].map((q) => [
