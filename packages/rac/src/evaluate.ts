@@ -1,11 +1,11 @@
 import { basename } from 'node:path';
 import type { Bundle, Precision } from '@raccoon/bundle';
 import { startCloud } from '@raccoon/cloud';
+import type { ImageInput } from '@raccoon/edge';
 import { shareInterval } from './interval.ts';
 import { peakMemory, resetPeakMemory } from './peak-memory.ts';
 import { labelsOf, type LabelledPhoto } from './photos.ts';
 import { openPointWay, PATIENT, type ByteSplit } from './point-way.ts';
-import type { ImageInput } from '@raccoon/edge';
 import { addNoise } from './noise.ts';
 import type { PowerMeter } from './power.ts';
 import { mean, quantile } from './ranking.ts';

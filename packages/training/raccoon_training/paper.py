@@ -361,8 +361,10 @@ class PaperTraining:
             raise ValueError(f"a ResNet-{unsplit.depth} cannot teach a ResNet-{model.classifier.depth}: other features")
         self.model, self.unsplit, self.rate_weight, self.stages = model, unsplit, rate_weight, tuple(stages)
         self.recipe, self.variances = recipe or Recipe(), variances
+        if not 0 <= self.recipe.head_start < 1:
+            raise ValueError(f"--head-start {self.recipe.head_start}: a share of the epochs, from 0 and below 1")
         if self.recipe.head_start and unsplit is None:
-            raise ValueError("a head start is on an unsplit network's features: from scratch there are none")
+            raise ValueError("--head-start is on an unsplit network's features: without --weights it is 0")
         self.bf16, self.clip = bf16, math.inf if clip is None else clip
         self.optimisers = self.recipe.optimisers(model)
         self.module: nn.Module = model  # what `step` calls; a run on several devices wraps it

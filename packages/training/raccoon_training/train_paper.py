@@ -124,7 +124,7 @@ def _train(args: argparse.Namespace, group: Group) -> Path:
 
 def percent(logits: torch.Tensor | None, classes: torch.Tensor) -> torch.Tensor:
     """Whether the first of logits (B, K) are the classes (B): 100.0 or 0.0; nothing is right in a head start."""
-    return torch.zeros(len(classes)) if logits is None else 100.0 * (logits.argmax(1) == classes)
+    return torch.zeros_like(classes, dtype=torch.float32) if logits is None else 100.0 * (logits.argmax(1) == classes)
 
 
 def check_rates(args: argparse.Namespace) -> float:
@@ -137,8 +137,8 @@ def check_rates(args: argparse.Namespace) -> float:
 
 
 def recipe_of(args: argparse.Namespace) -> Recipe:
-    """Optimiser and schedule that the options ask for."""
-    given = {"lr": args.lr, "head_start": args.head_start}
+    """Optimiser and schedule that the options ask for. Without an unsplit network there is no head start."""
+    given = {"lr": args.lr, "head_start": 0.0 if args.head_start is None and not args.weights else args.head_start}
     kind = ShortRecipe if args.short else Recipe
     return kind(epochs=args.epochs, batch=args.batch, **{name: v for name, v in given.items() if v is not None})
 
@@ -191,7 +191,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--head-start",
         type=float,
-        help=f"share of the epochs on rate and features at the split alone; default: 0, with --short "
+        help=f"share of the epochs on rate and features at the split alone; default: 0, with --short and --weights "
         f"{ShortRecipe.head_start}",
     )
     parser.add_argument("--batch", type=int, default=recipe.batch, help="images a step, of all processes together")

@@ -111,8 +111,13 @@ def test_a_head_start_learns_from_the_split_alone(pictures):
     training.start_epoch(1.5)
     terms, _, logits = training.step(pictures, None, Noise(1, 1, range(16)))
     assert logits.shape == (16, 1000) and terms.taps.any() and terms.kl.any()
-    with pytest.raises(ValueError, match="from scratch there are none"):
+    with pytest.raises(ValueError, match="without --weights it is 0"):
         PaperTraining(model, None, 0.3, CLASSIFIER_FIXED, ShortRecipe())
+    for share in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="a share of the epochs, from 0 and below 1"):
+            PaperTraining(model, network, 0.3, CLASSIFIER_FIXED, ShortRecipe(head_start=share))
+    options = argparse.Namespace(lr=None, head_start=None, short=True, epochs=1, batch=2, weights=None)
+    assert train_paper.recipe_of(options).head_start == 0
 
 
 def test_the_students_start(pictures):
