@@ -273,7 +273,7 @@ function frame({
         ...text,
         aria: false,
         labelFontSize: 12,
-        labelLimit: 320,
+        labelLimit: 384, // 40 characters: without a canvas Vega takes one for 0.8 of its size
         symbolSize: 70,
         symbolOpacity: 1,
         symbolStrokeWidth: 0, // or the dashes of the lines lie around the shapes

@@ -191,7 +191,10 @@ function bestAnchor(curves: readonly Series[]): Series | undefined {
   return curves.filter((of) => known(of) > 0).toSorted((a, b) => rank(a) - rank(b) || known(b) - known(a))[0];
 }
 
-/** Of ours the most accurate at the rates of comparison; those that it does not reach count as none right. */
+/**
+ * Of ours the most accurate at the rates of comparison; those that it does not reach count as none right. Where none
+ * reaches any: the most accurate.
+ */
 function bestSubject(
   own: readonly Series[],
   series: readonly Series[],
@@ -205,7 +208,8 @@ function bestSubject(
       RATES.reduce((sum, rate) => sum + (atRate(of, rate, resamples)?.top1 ?? 0), 0),
     ]),
   );
-  return candidates.toSorted((a, b) => sums.get(b)! - sums.get(a)!)[0]!;
+  const best = ({ points }: Series): number => Math.max(...points.map(({ row }) => row.top1));
+  return candidates.toSorted((a, b) => sums.get(b)! - sums.get(a)! || best(b) - best(a))[0]!;
 }
 
 function overlap(a: Series, b: Series): Rates | undefined {

@@ -492,6 +492,12 @@ describe('the report', () => {
     );
   });
 
+  test('one rate each: the most accurate is the subject, and what is missing is said', () => {
+    const text = said([...ours(4).slice(2, 3), ...ours(8, 3).slice(2, 3), ...webp().slice(0, 1)]);
+    expect(text).toMatch(/No Δ-accuracy: raccoon n=8 was measured at one rate only/);
+    expect(text).toMatch(/No image codec was measured at several qualities: raccoon eval --baseline webp:/);
+  });
+
   test('times of two machines are not put side by side', () => {
     const slow = file(webp(), {
       environment: { cpu: 'B', cores: 1, threads: 1, node: '20.19.0', raccoon: '0.1.0' },

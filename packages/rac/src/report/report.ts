@@ -180,12 +180,8 @@ function versus(analysis: Analysis): Section | undefined {
     id: 'versus',
     title: 'Against each other',
     text: [
-      ...(series.some((of) => isBaseline(of) && isCurve(of))
-        ? []
-        : [
-            'There is no image codec to compare with: raccoon eval --baseline measures some on the same photos.',
-          ]),
-      ...(series.some(({ method }) => /^(jpeg|webp|avif)$/.test(method))
+      ...(series.some((of) => isBaseline(of) && isCurve(of)) ? [] : [noCodec(series)]),
+      ...(series.some(isImageCodec)
         ? [
             'Photos from image codecs go to the network as it was trained: it was not fine-tuned on compressed photos, which regains part of what they lose (arXiv 2304.04518).',
           ]
@@ -196,7 +192,16 @@ function versus(analysis: Analysis): Section | undefined {
   };
 }
 
+const isImageCodec = ({ method }: Series): boolean => /^(jpeg|webp|avif)$/.test(method);
+
+function noCodec(series: readonly Series[]): string {
+  return series.some(isImageCodec)
+    ? 'No image codec was measured at several qualities: raccoon eval --baseline webp:10,20,40 does.'
+    : 'There is no image codec to compare with: raccoon eval --baseline measures some on the same photos.';
+}
+
 function noOverlap({ subject, series }: Analysis): string {
+  if (!isCurve(subject)) return `No Δ-accuracy: ${subject.name} was measured at one rate only. Measure more.`;
   const ranges = series.filter(isCurve).map(({ name, points }) => {
     const [low, high] = [points[0]!, points.at(-1)!].map(({ row }) => bpp(row.payloadBpp));
     return `${name} ${low} to ${high}`;

@@ -46,6 +46,9 @@ export function trainCall(spec: Spec, { settings }: Training, folders: TrainingF
         reuse: Math.max(1, settings.reuse!),
         'encoder-width': settings.width,
         'encoder-hidden': settings.hidden,
+        condition: settings.condition,
+        deep: settings.deep,
+        drop: settings.drop,
         joint: settings.classifier === 'joint',
       }),
     ];

@@ -3,6 +3,9 @@ import { z } from 'zod';
 /** The networks that a trial can train. `light-n4` and its like are `light` with 4 blocks. */
 export const MODELS = ['universal', 'paper', 'light', 'entropic-student', 'A', 'B', 'C'] as const;
 
+/** What the universal model's decoder knows of the operating point. */
+const CONDITIONS = ['none', 'first', 'film'] as const;
+
 const count = z.int().positive();
 const positive = z.number().positive();
 const rising = z
@@ -33,6 +36,9 @@ export interface AxisValues {
   learningRate: number;
   gamma: number;
   reuse: number;
+  condition: (typeof CONDITIONS)[number];
+  deep: number;
+  drop: number;
 }
 
 /** Everything that says what a trial is; which of them there are depends on the model. */
@@ -68,6 +74,9 @@ export const axisSettings: { readonly [Name in AxisName]: z.ZodType<AxisValues[N
   learningRate: positive,
   gamma: positive.max(1),
   reuse: z.int().min(0),
+  condition: z.enum(CONDITIONS),
+  deep: z.number().min(0).max(1),
+  drop: z.number().min(0).max(1),
 };
 
 /** And of those that a group has once. */
@@ -114,6 +123,9 @@ export function completed(given: Settings): Settings | string {
         'stops',
         'rateTargets',
         'hidden',
+        'condition',
+        'deep',
+        'drop',
         ...(all.recipe === 'paper' ? (['headStart'] as const) : []),
         ...(hasBlocks ? [] : (['blocks', 'width'] as const)),
       ];

@@ -57,6 +57,12 @@ test.each([
   ['  - { model: universal, stops: [0] }\n', 7, 'universal takes stops and rateTargets'],
   ['  - { model: universal, stops: [0], rateTargets: [1], blocks: 2 }\n', 7, 'universal has no blocks'],
   ['  - { model: universal, stops: [0], rateTargets: [1, 0.5] }\n', 7, 'bits per pixel, rising'],
+  ['  - { model: light, blocks: 4, lambda: 1, deep: 0.5 }\n', 7, 'light has no deep'],
+  [
+    '  - { model: universal, stops: [0], rateTargets: [1], condition: last }\n',
+    7,
+    /groups\.0\.condition: .*"film"/,
+  ],
   ['  - { model: A, lambda: 1, backbone: big }\n', 7, 'no backbone big; there are small'],
   ['  - { model: A, lambda: 1, epochs: 2 }\n', 7, 'either epochs or images'],
   [
