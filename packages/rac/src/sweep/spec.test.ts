@@ -147,6 +147,21 @@ test('precisions share a training, and a name says what is varied', () => {
   ]);
 });
 
+test('what a trial leaves to the defaults is not in its name', () => {
+  const base = 'model: universal, stops: [0, 2], rateTargets: [0.2, 0.5]';
+  const trials = trialsOf(
+    parse(
+      `  - { ${base} }\n  - { ${base}, axes: { condition: [none, film] } }\n  - { ${base}, deep: 0.25 }\n`,
+    ),
+  );
+  expect(trials.map(({ name }) => name)).toEqual([
+    'raccoon seed=1',
+    'raccoon condition=none seed=1',
+    'raccoon condition=film seed=1',
+    'raccoon deep=0.25 seed=1',
+  ]);
+});
+
 test('a warm start goes along the rate axis, within everything else', () => {
   const trials = trialsOf(
     parse('  - { model: light, warmStart: true, axes: { rateTarget: [1, 0.5, 0.2], blocks: [0, 4] } }\n'),

@@ -156,14 +156,15 @@ function variedSettings(all: readonly Settings[]): Map<string, Set<string>> {
   return varied;
 }
 
-/** The model with whatever the spec varies of it: everything but rate and seed. */
+/** The model with whatever the spec varies of it and this one has set: everything but rate and seed. */
 function seriesOf(settings: Settings, varied: ReadonlyMap<string, ReadonlySet<string>>): string {
   return [
     methodOf(settings),
     ...(settings.classifier === 'joint' ? ['joint'] : []),
-    ...[...varied.get(settings.model!)!].map(
-      (name) => `${name}=${String(settings[name as keyof Settings] ?? 'default')}`,
-    ),
+    ...[...varied.get(settings.model!)!].flatMap((name) => {
+      const value = settings[name as keyof Settings];
+      return value === undefined ? [] : [`${name}=${String(value)}`];
+    }),
   ].join(' ');
 }
 
