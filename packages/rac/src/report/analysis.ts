@@ -208,8 +208,11 @@ function bestSubject(
       RATES.reduce((sum, rate) => sum + (atRate(of, rate, resamples)?.top1 ?? 0), 0),
     ]),
   );
-  const best = ({ points }: Series): number => Math.max(...points.map(({ row }) => row.top1));
-  return candidates.toSorted((a, b) => sums.get(b)! - sums.get(a)! || best(b) - best(a))[0]!;
+  return candidates.toSorted((a, b) => sums.get(b)! - sums.get(a)! || bestTop1(b) - bestTop1(a))[0]!;
+}
+
+function bestTop1({ points }: Series): number {
+  return Math.max(...points.map(({ row }) => row.top1));
 }
 
 function overlap(a: Series, b: Series): Rates | undefined {
