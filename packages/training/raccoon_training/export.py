@@ -323,6 +323,12 @@ def export(args: argparse.Namespace) -> Path:
     if not args.classes and not extended:
         raise ValueError("--classes is missing: only a bundle that --extends names brings its own")
     classes = read_classes(args.classes, config.classes) if args.classes else extended["classes"]
+    int8 = args.int8 if args.int8 is not None else extended is None or has_int8(extended)
+    if extended and int8 != has_int8(extended):
+        raise ValueError(
+            f"{args.extends} {'has' if has_int8(extended) else 'has no'} int8 encoders: codecs of one bundle have the "
+            "same operating points; leave out --int8 and --no-int8"
+        )
     classifier = model.classifier or network
     round_weights(model.encoder, model.decoder, model.exits, network, classifier)
 
@@ -335,7 +341,7 @@ def export(args: argparse.Namespace) -> Path:
 
     # The float32 points are the model's own. An int8 point has gains, tables and decoder of its twin among them.
     own = config.points()
-    int8_stops = [n for n in config.stops if args.int8 and n >= INT8_FROM]
+    int8_stops = [n for n in config.stops if int8 and n >= INT8_FROM]
     twin = [*range(len(own)), *(p for p, (n, _) in enumerate(own) if n in int8_stops)]
 
     gain, median = (t.float().numpy() for t in model.gains())
@@ -434,6 +440,10 @@ def export(args: argparse.Namespace) -> Path:
     return args.out
 
 
+def has_int8(manifest: dict[str, Any]) -> bool:
+    return any(point.get("precision") == "int8" for point in manifest["points"])
+
+
 def describe(config: SplitConfig) -> str:
     """One line for people."""
     if config.network == "mobilenet":
@@ -478,8 +488,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=Path, help="JSON list of {wnid, name}, default: --extends' own")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder to write; its name is the bundle's")
     parser.add_argument(
-        "--int8", action=argparse.BooleanOptionalAction, default=True,
-        help="int8 encoders as further operating points, calibrated on photos of the train split",
+        "--int8", action=argparse.BooleanOptionalAction,
+        help="int8 encoders as further operating points, calibrated on photos of the train split; default: with them, "
+        "or as the bundle that --extends names",
     )  # fmt: skip
     parser.add_argument(
         "--finest", type=float, default=FINEST,

@@ -406,15 +406,22 @@ def test_an_edge_half_that_learned_on_extends_its_bundle(options, bundle, manife
     run = tmp_path / "run"
     run.mkdir()
     write_checkpoint(run / "last.pt", saved | {"average": model.state_dict(), "config": config.json()})
-    own = [*options[2:], "--run", run, "--no-int8"]
+    own = [*options[2:], "--run", run]
     with pytest.raises(ValueError, match="has the cloud half of a bundle that exists: --extends says which"):
         exporting.export(arguments(*own, "--out", tmp_path / "adapted"))
 
     plain = exporting.export(arguments(*options, "--out", tmp_path / "plain", "--no-int8"))
     before = json.loads((plain / "manifest.json").read_text())
+    with pytest.raises(ValueError, match=r"has no int8 encoders: .* leave out --int8 and --no-int8"):
+        exporting.export(arguments(*own, "--out", tmp_path / "adapted", "--extends", plain, "--int8"))
+    with pytest.raises(ValueError, match="has int8 encoders"):
+        exporting.export(arguments(*own, "--out", tmp_path / "adapted", "--extends", bundle, "--no-int8"))
+    assert not (tmp_path / "adapted").exists()
+
     out = exporting.export(arguments(*own, "--out", tmp_path / "adapted", "--extends", plain))
     after = json.loads((out / "manifest.json").read_text())
     assert after["latentSpaceId"] == before["latentSpaceId"]
+    assert [(p["n"], p["q"]) for p in after["points"]] == [(p["n"], p["q"]) for p in before["points"]]
     old = before["codecs"][0]["id"]
     new = load_codec((out / "tables.bin").read_bytes(), after["latentSpaceId"]).id
     assert new != old
