@@ -74,7 +74,7 @@ def test_a_bundle_and_a_folder_of_photos_are_enough(bundle, album, tmp_path, cap
     assert "on 3 photos that taught nothing" in out and "n=2: " in out
     assert len((tmp_path / "run" / "gain.csv").read_text().splitlines()) == 1 + len(before.config.points())
 
-    export = ("--run", tmp_path / "run", "--extends", bundle, "--data", album, "--no-int8", "--out", tmp_path / "mine")
+    export = ("--run", tmp_path / "run", "--extends", bundle, "--data", album, "--out", tmp_path / "mine")
     with pytest.raises(ValueError, match="--weights is missing: the network to split"):
         exporting.export(parse(exporting, *export[:2], *export[4:]))
     adapted = json.loads((exporting.export(parse(exporting, *export)) / "manifest.json").read_text())
