@@ -129,6 +129,14 @@ test('an id is of what matters alone', () => {
   expect(idOf(group)).toBe(id);
 });
 
+test('weights that are not there are named, with where they were looked for', () => {
+  const group = '  - { model: light, blocks: 4, rateTarget: 0.5 }\n';
+  const head = HEAD.replace('weights: weights', 'weights: runs/weights');
+  expect(() => trialsOf(parse(group, head))).toThrow(
+    `backbones.small.weights: ${join(folder, 'runs/weights')} cannot be read`,
+  );
+});
+
 test('precisions share a training, and a name says what is varied', () => {
   const trials = trialsOf(
     parse(

@@ -60,10 +60,24 @@ function contentOf({ data, backbones }: Spec): Content {
     backbones: Object.fromEntries(
       Object.entries(backbones).map(([name, { weights, depth, classes }]) => [
         name,
-        { weights: weights === undefined ? depth : fileHash(weights), classes: fileHash(classes) },
+        {
+          weights: weights === undefined ? depth : hashOf(name, 'weights', weights),
+          classes: hashOf(name, 'classes', classes),
+        },
       ]),
     ),
   };
+}
+
+function hashOf(backbone: string, setting: string, path: string): string {
+  try {
+    return fileHash(path);
+  } catch (cause) {
+    throw new Error(
+      `backbones.${backbone}.${setting}: ${path} cannot be read: paths begin at the spec's folder`,
+      { cause },
+    );
+  }
 }
 
 /** Names and sizes of a folder's shards, or the names of its folders: what tells one data set from another at once. */
