@@ -68,7 +68,7 @@ export const axisSettings: { readonly [Name in AxisName]: z.ZodType<AxisValues[N
   recipe: z.enum(['paper', 'short']),
   epochs: positive,
   images: count,
-  headStart: z.number().min(0).max(1),
+  headStart: z.number().min(0).lt(1),
   size: count.multipleOf(32),
   batch: count,
   learningRate: positive,

@@ -70,6 +70,7 @@ test.each([
     7,
     'A has no headStart with recipe: paper',
   ],
+  ['  - { model: A, lambda: 1, headStart: 1 }\n', 7, /groups\.0\.headStart: .*<1/],
   ['  - { model: A, lambda: 1, warmStart: true }\n', 7, 'warmStart needs an axis lambda or rateTarget'],
   ['  - { model: A, lambda: 1, size: 100 }\n', 7, 'groups.0.size'],
   ['  - model: A\n  lambda: [\n', 8, /same column/],
